@@ -1,0 +1,55 @@
+// A bound on every wait. It refuses to hide what was awaited: the error is made by the caller, who knows.
+import { type Clock, systemClock } from './clock.js';
+import { HostError } from './errors.js';
+
+export type DeadlineOptions = {
+  /** The wait ends after this many milliseconds. */
+  timeoutMs: number;
+  /** Made and thrown when the time is up. */
+  onTimeout: () => Error;
+  /** Ends the wait early with ABORTED (or with the signal's reason when that is a HostError). */
+  signal?: AbortSignal | undefined;
+  clock?: Clock;
+};
+
+/**
+ * Runs `work` with a signal that aborts at the deadline or with `options.signal`, and settles no later than that, also
+ * when the work ignores its signal. A late result of the work is dropped; a late rejection is not unhandled.
+ */
+export function withDeadline<T>(
+  work: (signal: AbortSignal) => Promise<T>,
+  { timeoutMs, onTimeout, signal, clock = systemClock }: DeadlineOptions,
+): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const controller = new AbortController();
+    const end = (error: unknown) => {
+      settle();
+      reject(error);
+      controller.abort(error);
+    };
+    const onAbort = () => end(abortError(signal));
+    const timer = clock.after(timeoutMs, () => end(onTimeout()));
+    const settle = () => {
+      timer.cancel();
+      signal?.removeEventListener('abort', onAbort);
+    };
+    if (signal?.aborted) return onAbort();
+    signal?.addEventListener('abort', onAbort, { once: true });
+    work(controller.signal).then(
+      (value) => {
+        settle();
+        resolve(value);
+      },
+      (error) => {
+        settle();
+        reject(error);
+      },
+    );
+  });
+}
+
+/** The error that an aborted signal stands for. */
+export function abortError(signal: AbortSignal | undefined): Error {
+  if (signal?.reason instanceof HostError) return signal.reason;
+  return new HostError('ABORTED', { message: 'stopped before it was done', cause: signal?.reason });
+}

@@ -1,0 +1,20 @@
+// Waits for a level instead of sleeping: polls `level` until it is truthy. Refuses to wait without a bound.
+import { setTimeout as delay } from 'node:timers/promises';
+
+type Level<T> = () => T | Promise<T>;
+
+/** Resolves with the first truthy value of `level`; after `timeoutMs` rejects, naming what was awaited and the last value. */
+export async function until<T>(
+  what: string,
+  level: Level<T>,
+  { timeoutMs = 10_000, everyMs = 20 }: { timeoutMs?: number; everyMs?: number } = {},
+): Promise<NonNullable<T>> {
+  const end = performance.now() + timeoutMs;
+  for (;;) {
+    const value = await level();
+    if (value) return value as NonNullable<T>;
+    if (performance.now() > end)
+      throw new Error(`waited ${timeoutMs} ms for ${what}; last: ${String(value)}`);
+    await delay(everyMs);
+  }
+}
