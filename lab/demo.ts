@@ -1,0 +1,138 @@
+// `npm run demo`: three real KVM hosts with guests on this machine, and the real service watching them. Ctrl-C takes all of
+// it away. It refuses to fake anything: what cannot be raised here is said, and nothing stands in for it.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Lab, raiseLab } from './lab.js';
+import { labPossible } from './possible.js';
+
+const hosts = 3;
+const guests = 2;
+const defaultPort = 9177;
+const freshWithinMs = 60_000;
+const serviceStopMs = 35_000;
+const outrigger = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url));
+
+const say = (line: string) => console.log(line);
+const stop = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
+
+async function main(): Promise<number> {
+  const possible = labPossible();
+  if (!possible.ok) {
+    say(`The demo raises real KVM hosts, and here it cannot: ${possible.why}`);
+    return 1;
+  }
+  const dataDir = await mkdtemp(join(tmpdir(), 'outrigger-demo-'));
+  let lab: Lab | undefined;
+  let service: ChildProcess | undefined;
+  try {
+    say(`Raising ${hosts} KVM hosts with ${guests} guests each: real sshd, libvirtd and QEMU (emulated CPUs) …`);
+    lab = await raiseLab({ name: 'demo', hosts, guests, signal: stop.signal, onProgress: (line) => say(`  ${line}`) });
+    const port = await freePort();
+    const env = {
+      ...process.env,
+      AGENT_INVENTORY: lab.inventoryFile,
+      AGENT_DATA_DIR: dataDir,
+      AGENT_LISTEN: `127.0.0.1:${port}`,
+      AGENT_POLL_INTERVAL: '5',
+    };
+    say('Looking the hosts over with `outrigger check`:\n');
+    await ended(start(['check'], env));
+    say('\nStarting the service with `outrigger run` …\n');
+    service = start(['run'], env);
+    const over = ended(service);
+    await Promise.race([fresh(port), over]);
+    if (service.exitCode !== null) return 1;
+    await tell(lab, port, dataDir, env);
+    await Promise.race([over, aborted(stop.signal)]);
+    return stop.signal.aborted ? 0 : (service.exitCode ?? 1);
+  } catch (error) {
+    if (stop.signal.aborted) return 0;
+    throw error;
+  } finally {
+    say('\nTaking everything down …');
+    if (service) await end(service);
+    await lab?.down();
+    await rm(dataDir, { recursive: true, force: true });
+    say('Nothing is left behind.');
+  }
+}
+
+function start(argv: string[], env: NodeJS.ProcessEnv): ChildProcess {
+  return spawn(process.execPath, ['--import', 'tsx', outrigger, ...argv], { env, stdio: 'inherit', detached: true });
+}
+
+function ended(child: ChildProcess): Promise<void> {
+  return new Promise((resolve) => child.once('exit', () => resolve()));
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const over = ended(child);
+  child.kill('SIGTERM');
+  const late = setTimeout(() => child.kill('SIGKILL'), serviceStopMs);
+  await over;
+  clearTimeout(late);
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
+
+/** Resolves when /metrics shows every guest; rejects when that takes too long. */
+async function fresh(port: number): Promise<void> {
+  const endMs = performance.now() + freshWithinMs;
+  while (performance.now() < endMs && !stop.signal.aborted) {
+    const text = await fetch(`http://127.0.0.1:${port}/metrics`).then((answer) => answer.text(), () => '');
+    const seen = text.match(/^libvirt_domain_info_state\{/gm)?.length ?? 0;
+    if (seen >= hosts * guests) return;
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+  if (!stop.signal.aborted) throw new Error(`no figures of all guests within ${freshWithinMs / 1000} s`);
+}
+
+async function freePort(): Promise<number> {
+  for (const port of [defaultPort, 0]) {
+    const server = createServer();
+    const found = await new Promise<number | undefined>((resolve) => {
+      server.once('error', () => resolve(undefined));
+      server.listen(port, '127.0.0.1', () => resolve((server.address() as { port: number }).port));
+    });
+    await new Promise<void>((resolve) => server.close(() => resolve()));
+    if (found !== undefined) return found;
+  }
+  throw new Error('no free port');
+}
+
+async function tell(lab: Lab, port: number, dataDir: string, env: Record<string, string | undefined>): Promise<void> {
+  const url = `http://127.0.0.1:${port}`;
+  const first = lab.hosts[0]?.name ?? 'kvm-1';
+  const envFile = join(dataDir, 'env');
+  const names = ['AGENT_INVENTORY', 'AGENT_DATA_DIR'] as const;
+  await writeFile(envFile, names.map((name) => `export ${name}='${env[name] ?? ''}'\n`).join(''));
+  say(`
+Everything is running: ${hosts} hosts, ${hosts * guests} guests, polled every 5 s. Worth a look, in another terminal:
+
+  ${url}/metrics                    the whole fleet, for Prometheus
+  ${url}/metrics/hosts/${first}        one host alone
+  ${url}/metrics/collector          the collector itself
+  ${url}/readyz                     health, with reasons
+
+  curl -s ${url}/metrics | grep libvirt_domain_info_cpu
+  . ${envFile}; npm run -s dev -- check
+  npx tsx lab/main.ts exec ${first} --lab demo -- virsh list --all
+  npx tsx lab/main.ts exec ${first} --lab demo -- virsh destroy ${lab.hosts[0]?.guests[0] ?? 'web-1'}      (and see /metrics change)
+  npx tsx lab/main.ts exec ${first} --lab demo -- pkill libvirtd             (and see what the log and /metrics say)
+
+Ctrl-C ends the demo and takes the hosts away.
+`);
+}
+
+process.exitCode = await main();
