@@ -1,0 +1,89 @@
+// /proc/stat: time of each CPU, interrupts, context switches, forks, boot time.
+import type { Problem } from '../problems.js';
+import { boundedLines, fields, unsigned, unsignedAll } from './text.js';
+
+/** Seconds since boot. What an old kernel does not count is absent. */
+export type CpuTimes = {
+  cpu: number;
+  user: number;
+  nice: number;
+  system: number;
+  idle: number;
+  iowait?: number;
+  irq?: number;
+  softirq?: number;
+  steal?: number;
+  guest?: number;
+  guestNice?: number;
+};
+
+export type KernelStat = {
+  cpus: CpuTimes[];
+  interrupts?: number;
+  contextSwitches?: number;
+  forks?: number;
+  /** Seconds since the epoch. */
+  bootTime?: number;
+  processesRunning?: number;
+  processesBlocked?: number;
+};
+
+/** USER_HZ, the same on every architecture that Linux shows to user space today. */
+const ticksPerSecond = 100;
+const linesMax = 8192;
+const timesMin = 4;
+
+const order = [
+  'user',
+  'nice',
+  'system',
+  'idle',
+  'iowait',
+  'irq',
+  'softirq',
+  'steal',
+  'guest',
+  'guestNice',
+] as const;
+
+const counters = {
+  intr: 'interrupts',
+  ctxt: 'contextSwitches',
+  processes: 'forks',
+  btime: 'bootTime',
+  procs_running: 'processesRunning',
+  procs_blocked: 'processesBlocked',
+} as const;
+
+export function parseStat(text: string, problem: Problem): KernelStat {
+  const stat: KernelStat = { cpus: [] };
+  const seen = new Set<number>();
+  for (const line of boundedLines(text, linesMax, problem)) {
+    const [name = '', ...rest] = fields(line);
+    if (/^cpu\d{1,6}$/.test(name)) {
+      const times = cpuTimes(Number(name.slice(3)), rest);
+      if (!times || seen.has(times.cpu)) problem(`bad line ${line}`);
+      else {
+        seen.add(times.cpu);
+        stat.cpus.push(times);
+      }
+    } else if (Object.hasOwn(counters, name)) {
+      const value = unsigned(rest[0]);
+      if (value === undefined) problem(`bad line ${line}`);
+      else stat[counters[name as keyof typeof counters]] = value;
+    }
+  }
+  if (stat.cpus.length === 0) problem('no CPU in it');
+  return stat;
+}
+
+function cpuTimes(cpu: number, texts: string[]): CpuTimes | undefined {
+  const ticks = unsignedAll(texts.slice(0, order.length));
+  if (!ticks || ticks.length < timesMin) return undefined;
+  const times: CpuTimes = { cpu, user: 0, nice: 0, system: 0, idle: 0 };
+  for (const [index, value] of ticks.entries()) {
+    const field = order[index];
+    if (field) times[field] = value / ticksPerSecond;
+  }
+  return times;
+}
