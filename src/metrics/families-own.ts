@@ -1,0 +1,47 @@
+// The families of the collector itself, and those that tell how it gets on with each host.
+import { counter, gauge, histogram } from './family.js';
+
+/** One set a host, on the fleet page and on the host's own. */
+export const hostFamilies = {
+  libvirt_up: gauge("1 while the host's libvirt is connected and the last poll of its VMs went well."),
+  outrigger_host_up: gauge('1 while the host is reached over SSH.'),
+  outrigger_host_session_state: gauge(
+    '1 for the state that the session with the host is in, 0 for the others.',
+    'state',
+  ),
+  outrigger_host_maintenance: gauge('1 when the inventory says that the host is in maintenance.'),
+  outrigger_host_last_success_timestamp_seconds: gauge(
+    'When a poll of the host last went well, seconds since the epoch; absent while none has.',
+  ),
+  outrigger_host_sample_age_seconds: gauge(
+    'Age of the newest sample, counted on a clock that does not jump; absent while there is none.',
+    'poller',
+  ),
+  outrigger_host_sample_problems: gauge(
+    'Files that the newest sample could not read or understand.',
+    'poller',
+  ),
+  outrigger_host_info: gauge('What is known of the host; always 1.'),
+} as const;
+
+export const ownFamilies = {
+  outrigger_build_info: gauge(
+    'Version of the collector and of its Node.js; always 1.',
+    'version',
+    'node_version',
+  ),
+  outrigger_poll_duration_seconds: histogram('Duration of polls that ran.', 'poller'),
+  outrigger_polls_total: counter('Polls by how they ended.', 'poller', 'outcome'),
+  outrigger_polls_skipped_total: counter('Polls skipped because the one before was still running.', 'poller'),
+  outrigger_session_state: gauge('Number of hosts in each session state.', 'state'),
+  outrigger_connect_failures_total: counter(
+    'Attempts to connect to a host that failed, by error code.',
+    'code',
+  ),
+  outrigger_scheduler_repairs_total: counter('Poll schedules that had stopped and were made anew.'),
+  outrigger_store_up: gauge('1 while the job store answers.'),
+  outrigger_inventory_hosts: gauge('Hosts in the inventory.'),
+  outrigger_inventory_valid: gauge(
+    '1 when the inventory file, as it is now, is in force; 0 when it is bad and an older one is.',
+  ),
+} as const;

@@ -1,0 +1,212 @@
+// The families of hosts: names, types, units and labels of node_exporter, so that its dashboards work. It holds only what
+// can be known from files of the host: no system calls, no commands.
+import { counter, type Family, gauge, untyped } from './family.js';
+
+const device = 'device';
+const mount = ['device', 'fstype', 'mountpoint'];
+
+const meminfoBytes = [
+  ...['Active', 'Active_anon', 'Active_file', 'AnonHugePages', 'AnonPages', 'Balloon', 'Bounce', 'Buffers'],
+  ...[
+    'Cached',
+    'CmaFree',
+    'CmaTotal',
+    'CommitLimit',
+    'Committed_AS',
+    'DirectMap1G',
+    'DirectMap2M',
+    'DirectMap4M',
+  ],
+  ...[
+    'DirectMap4k',
+    'Dirty',
+    'FileHugePages',
+    'FilePmdMapped',
+    'HardwareCorrupted',
+    'Hugepagesize',
+    'Hugetlb',
+  ],
+  ...['Inactive', 'Inactive_anon', 'Inactive_file', 'KReclaimable', 'KernelStack', 'Mapped', 'MemAvailable'],
+  ...['MemFree', 'MemTotal', 'Mlocked', 'NFS_Unstable', 'PageTables', 'Percpu', 'Quicklists', 'SReclaimable'],
+  ...[
+    'SUnreclaim',
+    'SecPageTables',
+    'Shmem',
+    'ShmemHugePages',
+    'ShmemPmdMapped',
+    'Slab',
+    'SwapCached',
+    'SwapFree',
+  ],
+  ...['SwapTotal', 'Unaccepted', 'Unevictable', 'VmallocChunk', 'VmallocTotal', 'VmallocUsed', 'Writeback'],
+  ...['WritebackTmp', 'Zswap', 'Zswapped'],
+];
+const meminfoPages = ['HugePages_Free', 'HugePages_Rsvd', 'HugePages_Surp', 'HugePages_Total'];
+
+export type MemoryFamily = `node_memory_${string}`;
+export type VmstatFamily = `node_vmstat_${string}`;
+export type NetstatFamily = `node_netstat_${string}`;
+export type SockstatFamily = `node_sockstat_${string}`;
+
+/** The kernel's field (`Active(anon)`) of each family, first, so that rendering walks what exists. */
+export const memoryFamilies: ReadonlyMap<string, MemoryFamily> = new Map([
+  ...meminfoBytes.map((name) => [kernelField(name), `node_memory_${name}_bytes`] as const),
+  ...meminfoPages.map((name) => [name, `node_memory_${name}`] as const),
+]);
+
+function kernelField(name: string): string {
+  return name.replace(/^(Active|Inactive)_(anon|file)$/, '$1($2)');
+}
+
+export const vmstatNames = ['oom_kill', 'pgfault', 'pgmajfault', 'pgpgin', 'pgpgout', 'pswpin', 'pswpout'];
+
+export const netstatNames = [
+  ...['Icmp6_InErrors', 'Icmp6_InMsgs', 'Icmp6_OutMsgs', 'Icmp_InErrors', 'Icmp_InMsgs', 'Icmp_OutMsgs'],
+  ...['Ip6_InOctets', 'Ip6_OutOctets', 'IpExt_InOctets', 'IpExt_OutOctets', 'Ip_Forwarding'],
+  ...['TcpExt_ListenDrops', 'TcpExt_ListenOverflows', 'TcpExt_SyncookiesFailed', 'TcpExt_SyncookiesRecv'],
+  ...[
+    'TcpExt_SyncookiesSent',
+    'TcpExt_TCPSynRetrans',
+    'TcpExt_TCPTimeouts',
+    'Tcp_ActiveOpens',
+    'Tcp_CurrEstab',
+  ],
+  ...['Tcp_InErrs', 'Tcp_InSegs', 'Tcp_OutRsts', 'Tcp_OutSegs', 'Tcp_PassiveOpens', 'Tcp_RetransSegs'],
+  ...['Udp6_InDatagrams', 'Udp6_InErrors', 'Udp6_NoPorts', 'Udp6_OutDatagrams', 'Udp6_RcvbufErrors'],
+  ...[
+    'Udp6_SndbufErrors',
+    'UdpLite6_InErrors',
+    'UdpLite_InErrors',
+    'Udp_InDatagrams',
+    'Udp_InErrors',
+    'Udp_NoPorts',
+  ],
+  ...['Udp_OutDatagrams', 'Udp_RcvbufErrors', 'Udp_SndbufErrors'],
+];
+
+export const sockstatNames = [
+  ...['FRAG6_inuse', 'FRAG6_memory', 'FRAG_inuse', 'FRAG_memory', 'RAW6_inuse', 'RAW_inuse', 'TCP6_inuse'],
+  ...[
+    'TCP_alloc',
+    'TCP_inuse',
+    'TCP_mem',
+    'TCP_orphan',
+    'TCP_tw',
+    'UDP6_inuse',
+    'UDPLITE6_inuse',
+    'UDPLITE_inuse',
+  ],
+  ...['UDP_inuse', 'UDP_mem', 'sockets_used'],
+];
+
+export const osInfoLabels = [
+  ...[
+    'build_id',
+    'id',
+    'id_like',
+    'image_id',
+    'image_version',
+    'name',
+    'pretty_name',
+    'variant',
+    'variant_id',
+  ],
+  ...['version', 'version_codename', 'version_id'],
+];
+
+export const systemFamilies = {
+  node_boot_time_seconds: gauge('When the host booted, seconds since the epoch.'),
+  node_time_seconds: gauge(
+    "The host's clock, seconds since the epoch: its boot time plus its uptime, right to a second.",
+  ),
+  node_context_switches_total: counter('Context switches.'),
+  node_forks_total: counter('Processes and threads created.'),
+  node_intr_total: counter('Interrupts served.'),
+  node_procs_running: gauge('Tasks that could run.'),
+  node_procs_blocked: gauge('Tasks that wait for I/O.'),
+  node_cpu_seconds_total: counter('Time of each CPU in each mode.', 'cpu', 'mode'),
+  node_cpu_guest_seconds_total: counter(
+    'Time of each CPU spent in guests; part of its user and nice time.',
+    'cpu',
+    'mode',
+  ),
+  node_cpu_scaling_frequency_hertz: gauge('Frequency of the CPU now, as its frequency driver says.', 'cpu'),
+  node_cpu_frequency_hertz: gauge('Frequency of the CPU now, from /proc/cpuinfo.', 'package', 'core', 'cpu'),
+  node_load1: gauge('Load average over 1 minute.'),
+  node_load5: gauge('Load average over 5 minutes.'),
+  node_load15: gauge('Load average over 15 minutes.'),
+  node_pressure_cpu_waiting_seconds_total: counter('Time in which some task waited for a CPU.'),
+  node_pressure_io_stalled_seconds_total: counter('Time in which every task waited for I/O.'),
+  node_pressure_io_waiting_seconds_total: counter('Time in which some task waited for I/O.'),
+  node_pressure_memory_stalled_seconds_total: counter('Time in which every task waited for memory.'),
+  node_pressure_memory_waiting_seconds_total: counter('Time in which some task waited for memory.'),
+  node_filefd_allocated: gauge('File handles in use.'),
+  node_filefd_maximum: gauge('File handles that may be in use.'),
+  node_nf_conntrack_entries: gauge('Connections tracked by the packet filter.'),
+  node_nf_conntrack_entries_limit: gauge('Connections that the packet filter can track.'),
+
+  node_disk_reads_completed_total: counter('Reads completed.', device),
+  node_disk_reads_merged_total: counter('Reads merged with others.', device),
+  node_disk_read_bytes_total: counter('Data read.', device),
+  node_disk_read_time_seconds_total: counter('Time of all reads together.', device),
+  node_disk_writes_completed_total: counter('Writes completed.', device),
+  node_disk_writes_merged_total: counter('Writes merged with others.', device),
+  node_disk_written_bytes_total: counter('Data written.', device),
+  node_disk_write_time_seconds_total: counter('Time of all writes together.', device),
+  node_disk_io_now: gauge('Requests under way.', device),
+  node_disk_io_time_seconds_total: counter('Time in which some request was under way.', device),
+  node_disk_io_time_weighted_seconds_total: counter(
+    'Time of requests under way, times their number.',
+    device,
+  ),
+  node_disk_discards_completed_total: counter('Discards completed.', device),
+  node_disk_discards_merged_total: counter('Discards merged with others.', device),
+  node_disk_discarded_sectors_total: counter('Sectors of 512 bytes discarded.', device),
+  node_disk_discard_time_seconds_total: counter('Time of all discards together.', device),
+  node_disk_flush_requests_total: counter('Flushes completed.', device),
+  node_disk_flush_requests_time_seconds_total: counter('Time of all flushes together.', device),
+
+  node_filesystem_size_bytes: gauge('Size of the filesystem.', ...mount),
+  node_filesystem_free_bytes: gauge('Free space, with what only root may use.', ...mount),
+  node_filesystem_avail_bytes: gauge('Free space for everyone.', ...mount),
+  node_filesystem_files: gauge('Inodes of the filesystem.', ...mount),
+  node_filesystem_files_free: gauge('Free inodes.', ...mount),
+  node_filesystem_readonly: gauge('1 when it is mounted read-only.', ...mount),
+  node_filesystem_device_error: gauge('1 when its figures could not be read.', ...mount),
+
+  node_network_receive_bytes_total: counter('Data received.', device),
+  node_network_receive_packets_total: counter('Packets received.', device),
+  node_network_receive_errs_total: counter('Errors while receiving.', device),
+  node_network_receive_drop_total: counter('Packets dropped while receiving.', device),
+  node_network_receive_fifo_total: counter('Overruns of the receive buffer.', device),
+  node_network_receive_frame_total: counter('Framing errors while receiving.', device),
+  node_network_receive_compressed_total: counter('Compressed packets received.', device),
+  node_network_receive_multicast_total: counter('Multicast packets received.', device),
+  node_network_transmit_bytes_total: counter('Data sent.', device),
+  node_network_transmit_packets_total: counter('Packets sent.', device),
+  node_network_transmit_errs_total: counter('Errors while sending.', device),
+  node_network_transmit_drop_total: counter('Packets dropped while sending.', device),
+  node_network_transmit_fifo_total: counter('Overruns of the send buffer.', device),
+  node_network_transmit_colls_total: counter('Collisions while sending.', device),
+  node_network_transmit_carrier_total: counter('Losses of carrier while sending.', device),
+  node_network_transmit_compressed_total: counter('Compressed packets sent.', device),
+
+  node_uname_info: gauge(
+    "What uname says of the host's kernel; always 1.",
+    'domainname',
+    'machine',
+    'nodename',
+    'release',
+    'sysname',
+    'version',
+  ),
+  node_os_info: gauge("What the host's os-release says; always 1.", ...osInfoLabels),
+  node_os_version: gauge("The host's operating system version, major.minor.", 'id', 'id_like', 'name'),
+} as const;
+
+export const systemFieldFamilies: Readonly<Record<string, Family>> = Object.fromEntries([
+  ...[...memoryFamilies].map(([field, name]) => [name, gauge(`${field} of /proc/meminfo.`)] as const),
+  ...vmstatNames.map((name) => [`node_vmstat_${name}`, untyped(`${name} of /proc/vmstat.`)] as const),
+  ...netstatNames.map((name) => [`node_netstat_${name}`, untyped(`Protocol counter ${name}.`)] as const),
+  ...sockstatNames.map((name) => [`node_sockstat_${name}`, gauge(`Sockets: ${name}.`)] as const),
+]);

@@ -1,0 +1,63 @@
+// Renders how the collector gets on with a host. These few lines are made when the page is asked for: ages grow by
+// themselves. They stay when everything else of the host goes: a host that is down says so.
+import { Lines, label } from './exposition.js';
+import type { RenderedSample } from './families.js';
+
+export type HostStateView = {
+  instance: string;
+  /** Reached over SSH (or local, and open). */
+  up: boolean;
+  /** libvirt is connected and the last poll of VMs went well. */
+  libvirtUp: boolean;
+  /** The session's state, and all that there are. */
+  state: string;
+  states: readonly string[];
+  maintenance: boolean;
+  /** Wall milliseconds of the newest good poll of any kind. */
+  lastSuccessMs?: number | undefined;
+  samples: readonly {
+    poller: string;
+    /** On the monotonic clock. */
+    ageMs: number;
+    problems?: number | undefined;
+  }[];
+  /** Labels of outrigger_host_info; a name that Prometheus does not allow is left out. */
+  info?: Readonly<Record<string, string | undefined>>;
+};
+
+const msPerSecond = 1000;
+
+export function renderHostState(view: HostStateView): RenderedSample {
+  const lines = new Lines();
+  const host = label('instance', view.instance);
+  lines.add('libvirt_up', host, view.libvirtUp ? 1 : 0);
+  lines.add('outrigger_host_up', host, view.up ? 1 : 0);
+  for (const state of view.states) {
+    lines.add(
+      'outrigger_host_session_state',
+      `${host},${label('state', state)}`,
+      state === view.state ? 1 : 0,
+    );
+  }
+  lines.add('outrigger_host_maintenance', host, view.maintenance ? 1 : 0);
+  if (view.lastSuccessMs !== undefined) {
+    lines.add('outrigger_host_last_success_timestamp_seconds', host, view.lastSuccessMs / msPerSecond);
+  }
+  for (const { poller, ageMs, problems } of view.samples) {
+    const labels = `${host},${label('poller', poller)}`;
+    lines.add('outrigger_host_sample_age_seconds', labels, Math.max(0, ageMs) / msPerSecond);
+    lines.add('outrigger_host_sample_problems', labels, problems);
+  }
+  if (view.info) lines.add('outrigger_host_info', `${host}${infoLabels(view.info)}`, 1);
+  return lines.rendered();
+}
+
+function infoLabels(info: Readonly<Record<string, string | undefined>>): string {
+  let labels = '';
+  for (const [name, value] of Object.entries(info)) {
+    if (value !== undefined && /^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$/.test(name) && name !== 'instance') {
+      labels += `,${label(name, value)}`;
+    }
+  }
+  return labels;
+}

@@ -1,0 +1,100 @@
+// The collector's own figures, on a registry of their own. Figures of the present (sessions, store, inventory) are read
+// when the page is asked for. It refuses labels that grow with the fleet: what concerns one host is on the host's page.
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { ownFamilies } from './families-own.js';
+
+/** What holds now. An absent figure has no series. */
+export type OwnReadings = {
+  /** Hosts in each session state, all states given. */
+  sessions: Readonly<Record<string, number>>;
+  storeUp?: boolean | undefined;
+  inventoryHosts: number;
+  inventoryValid: boolean;
+};
+
+export type OwnMetricsOptions = {
+  version: string;
+  read: () => OwnReadings;
+};
+
+const pollSecondsBuckets = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+/** Gauges that prom-client calls totals; the same figures by type stay. */
+const misnamed = ['handles', 'requests', 'resources'].map((what) => `outrigger_nodejs_active_${what}_total`);
+
+export class OwnMetrics {
+  readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE;
+  readonly #registry = new Registry();
+  readonly #pollSeconds = new Histogram({
+    ...described('outrigger_poll_duration_seconds'),
+    buckets: pollSecondsBuckets,
+    registers: [this.#registry],
+  });
+  readonly #polls = this.#counter('outrigger_polls_total');
+  readonly #skipped = this.#counter('outrigger_polls_skipped_total');
+  readonly #connectFailures = this.#counter('outrigger_connect_failures_total');
+  readonly #repairs = this.#counter('outrigger_scheduler_repairs_total');
+
+  constructor({ version, read }: OwnMetricsOptions) {
+    this.#gauge('outrigger_build_info', (gauge) => gauge.set({ version, node_version: process.version }, 1));
+    this.#gauge('outrigger_session_state', (gauge) => {
+      gauge.reset();
+      for (const [state, hosts] of Object.entries(read().sessions)) gauge.set({ state }, hosts);
+    });
+    this.#gauge('outrigger_store_up', (gauge) => {
+      const { storeUp } = read();
+      if (storeUp === undefined) gauge.remove();
+      else gauge.set(storeUp ? 1 : 0);
+    });
+    this.#gauge('outrigger_inventory_hosts', (gauge) => gauge.set(read().inventoryHosts));
+    this.#gauge('outrigger_inventory_valid', (gauge) => gauge.set(read().inventoryValid ? 1 : 0));
+    collectDefaultMetrics({ register: this.#registry, prefix: 'outrigger_' });
+    for (const name of misnamed) this.#registry.removeSingleMetric(name);
+  }
+
+  /** A poll that ran to an end, good or bad. */
+  pollDone(poller: string, outcome: string, durationMs: number): void {
+    this.#polls.inc({ poller, outcome });
+    this.#pollSeconds.observe({ poller }, durationMs / 1000);
+  }
+
+  /** A poll that did not run: it counts, and has no duration. */
+  pollNotRun(poller: string, outcome: string): void {
+    this.#polls.inc({ poller, outcome });
+  }
+
+  pollSkipped(poller: string): void {
+    this.#skipped.inc({ poller });
+  }
+
+  connectFailed(code: string): void {
+    this.#connectFailures.inc({ code });
+  }
+
+  schedulerRepaired(): void {
+    this.#repairs.inc();
+  }
+
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  #counter(name: keyof typeof ownFamilies): Counter {
+    return new Counter({ ...described(name), registers: [this.#registry] });
+  }
+
+  #gauge(name: keyof typeof ownFamilies, collect: (gauge: Gauge) => void): void {
+    new Gauge({
+      ...described(name),
+      registers: [this.#registry],
+      collect() {
+        collect(this);
+      },
+    });
+  }
+}
+
+function described(name: keyof typeof ownFamilies) {
+  const { help, labels } = ownFamilies[name];
+  return { name, help, labelNames: [...labels] };
+}

@@ -1,0 +1,169 @@
+// Renders a host's own figures. A part that the sample lacks has no line.
+import type { DiskStats } from '../pollers/proc/diskstats.js';
+import type { NetDevice } from '../pollers/proc/netdev.js';
+import type { KernelStat } from '../pollers/proc/stat.js';
+import type { SystemSample } from '../pollers/system.js';
+import { escapeLabel, Lines, label } from './exposition.js';
+import type { FamilyName, RenderedSample } from './families.js';
+import { memoryFamilies, netstatNames, osInfoLabels, sockstatNames, vmstatNames } from './families-system.js';
+
+export function renderSystem(instance: string, sample: SystemSample): RenderedSample {
+  const lines = new Lines();
+  const host = label('instance', instance);
+  if (sample.stat) renderStat(lines, host, sample.stat);
+  renderGeneral(lines, host, sample);
+  renderFrequencies(lines, host, sample);
+  renderFields(lines, host, sample);
+  for (const disk of sample.disks ?? []) renderDisk(lines, `${host},${label('device', disk.device)}`, disk);
+  for (const device of sample.netDevices ?? []) {
+    renderNetDevice(lines, `${host},${label('device', device.device)}`, device);
+  }
+  renderFilesystems(lines, host, sample);
+  renderIdentity(lines, host, sample);
+  return lines.rendered();
+}
+
+function renderStat(lines: Lines, host: string, stat: KernelStat): void {
+  lines.add('node_boot_time_seconds', host, stat.bootTime);
+  lines.add('node_context_switches_total', host, stat.contextSwitches);
+  lines.add('node_forks_total', host, stat.forks);
+  lines.add('node_intr_total', host, stat.interrupts);
+  lines.add('node_procs_running', host, stat.processesRunning);
+  lines.add('node_procs_blocked', host, stat.processesBlocked);
+  for (const times of stat.cpus) {
+    const cpu = `${host},cpu="${times.cpu}"`;
+    for (const mode of cpuModes) lines.add('node_cpu_seconds_total', `${cpu},mode="${mode}"`, times[mode]);
+    lines.add('node_cpu_guest_seconds_total', `${cpu},mode="nice"`, times.guestNice);
+    lines.add('node_cpu_guest_seconds_total', `${cpu},mode="user"`, times.guest);
+  }
+}
+
+const cpuModes = ['idle', 'iowait', 'irq', 'nice', 'softirq', 'steal', 'system', 'user'] as const;
+
+function renderGeneral(lines: Lines, host: string, sample: SystemSample): void {
+  const { stat, uptime, loadavg, pressure, openFiles, conntrack } = sample;
+  if (stat?.bootTime !== undefined && uptime !== undefined) {
+    lines.add('node_time_seconds', host, stat.bootTime + uptime);
+  }
+  lines.add('node_load1', host, loadavg?.one);
+  lines.add('node_load5', host, loadavg?.five);
+  lines.add('node_load15', host, loadavg?.fifteen);
+  lines.add('node_pressure_cpu_waiting_seconds_total', host, pressure.cpu?.some);
+  lines.add('node_pressure_io_waiting_seconds_total', host, pressure.io?.some);
+  lines.add('node_pressure_io_stalled_seconds_total', host, pressure.io?.full);
+  lines.add('node_pressure_memory_waiting_seconds_total', host, pressure.memory?.some);
+  lines.add('node_pressure_memory_stalled_seconds_total', host, pressure.memory?.full);
+  lines.add('node_filefd_allocated', host, openFiles?.allocated);
+  lines.add('node_filefd_maximum', host, openFiles?.maximum);
+  lines.add('node_nf_conntrack_entries', host, conntrack?.entries);
+  lines.add('node_nf_conntrack_entries_limit', host, conntrack?.limit);
+}
+
+function renderFrequencies(lines: Lines, host: string, { frequencies = [] }: SystemSample): void {
+  for (const frequency of frequencies) {
+    const cpu = `cpu="${frequency.cpu}"`;
+    if (frequency.package === undefined && frequency.core === undefined) {
+      lines.add('node_cpu_scaling_frequency_hertz', `${host},${cpu}`, frequency.hertz);
+    } else {
+      const place = `${label('package', frequency.package ?? '')},${label('core', frequency.core ?? '')}`;
+      lines.add('node_cpu_frequency_hertz', `${host},${place},${cpu}`, frequency.hertz);
+    }
+  }
+}
+
+function renderFields(
+  lines: Lines,
+  host: string,
+  { meminfo, vmstat, netstat, sockstat }: SystemSample,
+): void {
+  if (meminfo) for (const [field, family] of memoryFamilies) lines.add(family, host, meminfo[field]);
+  if (vmstat) for (const name of vmstatNames) lines.add(`node_vmstat_${name}`, host, vmstat[name]);
+  for (const name of netstatNames) lines.add(`node_netstat_${name}`, host, netstat[name]);
+  for (const name of sockstatNames) lines.add(`node_sockstat_${name}`, host, sockstat[name]);
+}
+
+const diskFamilies: readonly (readonly [FamilyName, keyof DiskStats])[] = [
+  ['node_disk_reads_completed_total', 'reads'],
+  ['node_disk_reads_merged_total', 'readsMerged'],
+  ['node_disk_read_bytes_total', 'readBytes'],
+  ['node_disk_read_time_seconds_total', 'readSeconds'],
+  ['node_disk_writes_completed_total', 'writes'],
+  ['node_disk_writes_merged_total', 'writesMerged'],
+  ['node_disk_written_bytes_total', 'writtenBytes'],
+  ['node_disk_write_time_seconds_total', 'writeSeconds'],
+  ['node_disk_io_now', 'ioNow'],
+  ['node_disk_io_time_seconds_total', 'ioSeconds'],
+  ['node_disk_io_time_weighted_seconds_total', 'ioWeightedSeconds'],
+  ['node_disk_discards_completed_total', 'discards'],
+  ['node_disk_discards_merged_total', 'discardsMerged'],
+  ['node_disk_discarded_sectors_total', 'discardedSectors'],
+  ['node_disk_discard_time_seconds_total', 'discardSeconds'],
+  ['node_disk_flush_requests_total', 'flushes'],
+  ['node_disk_flush_requests_time_seconds_total', 'flushSeconds'],
+];
+
+function renderDisk(lines: Lines, labels: string, disk: DiskStats): void {
+  for (const [family, field] of diskFamilies) lines.add(family, labels, disk[field]);
+}
+
+const netFamilies: readonly (readonly [FamilyName, keyof NetDevice])[] = [
+  ['node_network_receive_bytes_total', 'receiveBytes'],
+  ['node_network_receive_packets_total', 'receivePackets'],
+  ['node_network_receive_errs_total', 'receiveErrs'],
+  ['node_network_receive_drop_total', 'receiveDrop'],
+  ['node_network_receive_fifo_total', 'receiveFifo'],
+  ['node_network_receive_frame_total', 'receiveFrame'],
+  ['node_network_receive_compressed_total', 'receiveCompressed'],
+  ['node_network_receive_multicast_total', 'receiveMulticast'],
+  ['node_network_transmit_bytes_total', 'transmitBytes'],
+  ['node_network_transmit_packets_total', 'transmitPackets'],
+  ['node_network_transmit_errs_total', 'transmitErrs'],
+  ['node_network_transmit_drop_total', 'transmitDrop'],
+  ['node_network_transmit_fifo_total', 'transmitFifo'],
+  ['node_network_transmit_colls_total', 'transmitColls'],
+  ['node_network_transmit_carrier_total', 'transmitCarrier'],
+  ['node_network_transmit_compressed_total', 'transmitCompressed'],
+];
+
+function renderNetDevice(lines: Lines, labels: string, device: NetDevice): void {
+  for (const [family, field] of netFamilies) lines.add(family, labels, device[field]);
+}
+
+function renderFilesystems(lines: Lines, host: string, { filesystems = [] }: SystemSample): void {
+  const seen = new Set<string>();
+  for (const { device, fstype, mountpoint, readOnly, space } of filesystems) {
+    const labels = `${host},${label('device', device)},${label('fstype', fstype)},${label('mountpoint', mountpoint)}`;
+    if (seen.has(labels)) continue;
+    seen.add(labels);
+    lines.add('node_filesystem_readonly', labels, readOnly ? 1 : 0);
+    lines.add('node_filesystem_device_error', labels, space ? 0 : 1);
+    lines.add('node_filesystem_size_bytes', labels, space?.sizeBytes);
+    lines.add('node_filesystem_free_bytes', labels, space?.freeBytes);
+    lines.add('node_filesystem_avail_bytes', labels, space?.availableBytes);
+    lines.add('node_filesystem_files', labels, space?.files);
+    lines.add('node_filesystem_files_free', labels, space?.filesFree);
+  }
+}
+
+function renderIdentity(lines: Lines, host: string, { kernel, os }: SystemSample): void {
+  if (kernel.release !== undefined) {
+    const labels = [
+      label('domainname', kernel.domainname ?? ''),
+      label('machine', kernel.machine ?? ''),
+      label('nodename', kernel.hostname ?? ''),
+      label('release', kernel.release),
+      label('sysname', kernel.sysname ?? ''),
+      label('version', kernel.version ?? ''),
+    ];
+    lines.add('node_uname_info', `${host},${labels.join(',')}`, 1);
+  }
+  if (!os) return;
+  const value = (name: string) => escapeLabel(os[name.toUpperCase()] ?? '');
+  const info = osInfoLabels.map((name) => `${name}="${value(name)}"`);
+  lines.add('node_os_info', `${host},${info.join(',')}`, 1);
+  const version = /^\d{1,9}(\.\d{1,9})?/.exec(os.VERSION_ID ?? '')?.[0];
+  if (version) {
+    const labels = ['id', 'id_like', 'name'].map((name) => `${name}="${value(name)}"`);
+    lines.add('node_os_version', `${host},${labels.join(',')}`, Number(version));
+  }
+}

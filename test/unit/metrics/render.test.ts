@@ -1,0 +1,220 @@
+import { describe, expect, it } from 'vitest';
+import { families, type RenderedSample } from '../../../src/metrics/families.js';
+import {
+  memoryFamilies,
+  netstatNames,
+  sockstatNames,
+  vmstatNames,
+} from '../../../src/metrics/families-system.js';
+import { type HostStateView, renderHostState } from '../../../src/metrics/host-state.js';
+import { fleetPage, hostPage } from '../../../src/metrics/page.js';
+import { renderSystem } from '../../../src/metrics/render-system.js';
+import { renderVms } from '../../../src/metrics/render-vms.js';
+import { netstatFields, sockstatFields } from '../../../src/pollers/proc/netstat.js';
+import { vmstatFields } from '../../../src/pollers/proc/vmstat.js';
+import { running, stopped, systemSample } from './fixtures.js';
+import { parseSeries, seriesKey } from './parse.js';
+import { promtoolComplaints } from './promtool.js';
+
+const states = ['connecting', 'up', 'degraded', 'down'];
+
+function hostState(instance: string, over: Partial<HostStateView> = {}): RenderedSample {
+  return renderHostState({
+    instance,
+    up: true,
+    libvirtUp: true,
+    state: 'up',
+    states,
+    maintenance: false,
+    lastSuccessMs: 1_795_222_000_123,
+    samples: [
+      { poller: 'vms', ageMs: 1500 },
+      { poller: 'system', ageMs: 2500, problems: 0 },
+    ],
+    info: { uri: 'qemu:///system', libvirt_version: '9.0.0' },
+    ...over,
+  });
+}
+
+function host(instance: string): RenderedSample[] {
+  return [
+    hostState(instance),
+    renderVms(instance, { takenAtMs: 0, vms: [running('web-1'), stopped('old')] }),
+    renderSystem(instance, systemSample()),
+  ];
+}
+
+const seriesOf = (sample: RenderedSample) => parseSeries([...sample.values()].join(''));
+
+describe('a page', () => {
+  const fleet = [...fleetPage([...host('kvm-01'), ...host('kvm-02')])].join('');
+
+  it('of the fleet is clean for promtool, but for the inherited camelCase of node_exporter', () => {
+    const inherited =
+      /^node_(memory|netstat)_\S+ metric names should be written in 'snake_case' not 'camelCase'$/;
+    expect(promtoolComplaints(fleet).filter((line) => !inherited.test(line))).toEqual([]);
+  });
+
+  it('of one host is clean too, and is the same without the instance', () => {
+    const page = hostPage('kvm-01', host('kvm-01'));
+    const inherited =
+      /^node_(memory|netstat)_\S+ metric names should be written in 'snake_case' not 'camelCase'$/;
+    expect(promtoolComplaints(page).filter((line) => !inherited.test(line))).toEqual([]);
+    expect(page).not.toContain('instance=');
+    const there = new Set(
+      parseSeries(fleet)
+        .filter(({ labels }) => labels.instance === 'kvm-01')
+        .map(
+          ({
+            instance: _,
+            ...series
+          }: {
+            instance?: string;
+            name: string;
+            labels: Record<string, string>;
+            value: number;
+          }) => {
+            const { instance: __, ...labels } = series.labels;
+            return seriesKey({ ...series, labels });
+          },
+        ),
+    );
+    expect(new Set(parseSeries(page).map(seriesKey))).toEqual(there);
+    expect(page).toContain('\nlibvirt_up 1\n');
+    expect(page).toContain('\nlibvirt_domain_vcpu_current{domain="web-1"} 2\n');
+  });
+
+  it('has no series twice, and only declared families and labels', () => {
+    const all = parseSeries(fleet);
+    expect(new Set(all.map(seriesKey)).size).toBe(all.length);
+    for (const { name, labels } of all) {
+      if (name === 'outrigger_host_info') continue;
+      const declared = families.get(name as never)?.labels;
+      expect(declared, name).toBeDefined();
+      expect(['instance', ...(declared ?? [])], name).toEqual(expect.arrayContaining(Object.keys(labels)));
+      expect(Object.keys(labels)[0]).toBe('instance');
+    }
+  });
+
+  it('cannot be led astray by a label that looks like the instance', () => {
+    const evil = running('{instance="kvm-01",x="1"}');
+    const page = hostPage('kvm-01', [renderVms('kvm-01', { takenAtMs: 0, vms: [evil] })]);
+    expect(page).toContain('libvirt_domain_vcpu_current{domain="{instance=\\"kvm-01\\",x=\\"1\\"}"} 2\n');
+  });
+});
+
+describe('VMs', () => {
+  const value = (sample: RenderedSample, name: string, labels: Record<string, string> = {}) =>
+    seriesOf(sample).find(
+      (series) =>
+        series.name === name && Object.entries(labels).every(([key, text]) => series.labels[key] === text),
+    )?.value;
+
+  it('come in seconds and bytes', () => {
+    const sample = renderVms('h', { takenAtMs: 0, vms: [running('web-1')] });
+    expect(value(sample, 'libvirt_domain_info_cpu_time_seconds_total')).toBe(12.345678901);
+    expect(value(sample, 'libvirt_domain_info_maximum_memory_bytes')).toBe(524_288 * 1024);
+    expect(value(sample, 'libvirt_domain_memory_stats_rss_bytes')).toBe(180_000 * 1024);
+    expect(value(sample, 'libvirt_domain_memory_stats_used_percent')).toBe(25);
+    expect(value(sample, 'libvirt_domain_vcpu_delay_seconds_total', { vcpu: '0' })).toBe(0.0025);
+    expect(value(sample, 'libvirt_domain_block_stats_read_time_seconds_total')).toBe(1.5);
+    expect(value(sample, 'libvirt_domain_interface_stats_transmit_drops_total')).toBe(4);
+    expect(value(sample, 'libvirt_domain_info_state', { state_desc: 'the domain is running' })).toBe(1);
+    expect(value(sample, 'libvirt_domain_timed_out')).toBe(0);
+  });
+
+  it('leave out what libvirt did not say', () => {
+    const bare = running('web-1', {
+      balloon: { current: 1, maximum: 1 },
+      blocks: [{ name: 'vda' }],
+      busy: true,
+    });
+    const sample = renderVms('h', { takenAtMs: 0, vms: [bare] });
+    expect(value(sample, 'libvirt_domain_timed_out')).toBe(1);
+    for (const name of [
+      'libvirt_domain_memory_stats_used_percent',
+      'libvirt_domain_memory_stats_unused_bytes',
+      'libvirt_domain_block_stats_read_bytes_total',
+    ]) {
+      expect(sample.has(name as never), name).toBe(false);
+    }
+    const noGuestFigures = running('web-2', { balloon: { available: 0, usable: 0 } });
+    const other = renderVms('h', { takenAtMs: 0, vms: [noGuestFigures] });
+    expect(other.has('libvirt_domain_memory_stats_used_percent')).toBe(false);
+  });
+
+  it('are there when stopped', () => {
+    const sample = renderVms('h', { takenAtMs: 0, vms: [stopped('old')] });
+    expect(value(sample, 'libvirt_domain_info_state', { state_desc: 'the domain is shut off' })).toBe(5);
+    expect(value(sample, 'libvirt_domain_info')).toBe(1);
+    expect(value(sample, 'libvirt_domain_info_maximum_memory_bytes')).toBe(262_144 * 1024);
+    expect(value(sample, 'libvirt_domain_block_stats_capacity_bytes')).toBe(8192);
+    expect(sample.has('libvirt_domain_memory_stats_current_balloon_bytes')).toBe(false);
+    expect(sample.has('libvirt_domain_info_cpu_time_seconds_total')).toBe(false);
+  });
+
+  it('keep identity to info series', () => {
+    const allowed = new Set(['instance', 'domain', 'vcpu', 'target_device', 'state_desc']);
+    for (const { name, labels } of seriesOf(renderVms('h', { takenAtMs: 0, vms: [running('a')] }))) {
+      if (!name.endsWith('_info'))
+        expect(
+          Object.keys(labels).filter((key) => !allowed.has(key)),
+          name,
+        ).toEqual([]);
+    }
+  });
+
+  it('and their devices are counted once, whatever the host says', () => {
+    const layers = [{ name: 'vda', 'rd.reqs': 1 }, { name: 'vda', 'rd.reqs': 2 }, {}];
+    const sample = renderVms('h', { takenAtMs: 0, vms: [running('a', { blocks: layers }), running('a')] });
+    expect(sample.get('libvirt_domain_block_stats_read_requests_total')).toBe(
+      'libvirt_domain_block_stats_read_requests_total{instance="h",domain="a",target_device="vda"} 1\n',
+    );
+    expect(sample.get('libvirt_domains')).toBe('libvirt_domains{instance="h"} 1\n');
+  });
+
+  it('are none on an empty host', () => {
+    expect([...renderVms('h', { takenAtMs: 0, vms: [] }).keys()]).toEqual(['libvirt_domains']);
+  });
+});
+
+describe('a host', () => {
+  it('whose files are all absent has no lines', () => {
+    const empty = { takenAtMs: 0, pressure: {}, netstat: {}, sockstat: {}, kernel: {}, problems: [] };
+    expect(renderSystem('h', empty).size).toBe(0);
+  });
+
+  it('tells a failed filesystem apart', () => {
+    const sample = renderSystem('h', systemSample());
+    expect(sample.get('node_filesystem_device_error')).toContain('mountpoint="/srv"} 1\n');
+    expect(sample.get('node_filesystem_size_bytes')).not.toContain('/srv');
+  });
+
+  it('that is down keeps its state', () => {
+    const sample = hostState('h', {
+      up: false,
+      libvirtUp: false,
+      state: 'down',
+      lastSuccessMs: undefined,
+      samples: [],
+    });
+    expect(sample.get('libvirt_up')).toBe('libvirt_up{instance="h"} 0\n');
+    expect(sample.get('outrigger_host_session_state')).toContain('state="down"} 1\n');
+    expect(sample.has('outrigger_host_last_success_timestamp_seconds')).toBe(false);
+    expect(sample.has('outrigger_host_sample_age_seconds')).toBe(false);
+  });
+
+  it('has no label that Prometheus refuses', () => {
+    const info = { 'bad-name': '1', instance: 'x', __meta: '2', fine: 'yes', unknown: undefined };
+    const sample = hostState('h', { info });
+    expect(sample.get('outrigger_host_info')).toBe('outrigger_host_info{instance="h",fine="yes"} 1\n');
+  });
+
+  it('has families for every field that pollers keep', () => {
+    expect([...netstatNames].sort()).toEqual([...netstatFields].sort());
+    expect([...sockstatNames].sort()).toEqual([...sockstatFields].sort());
+    expect([...vmstatNames].sort()).toEqual([...vmstatFields].sort());
+    expect(memoryFamilies.get('Active(anon)')).toBe('node_memory_Active_anon_bytes');
+    expect(memoryFamilies.get('HugePages_Total')).toBe('node_memory_HugePages_Total');
+  });
+});
