@@ -1,0 +1,213 @@
+// Calls on one connection: at most `callsInFlightMax` at a time, the others wait their turn within their own deadline.
+//
+//   queued ──slot──► sent ──reply──► settled            rejected while queued: not-sent
+//      │               └──deadline or abort──► abandoned ──late reply──► slot free
+//      └──deadline or abort──► gone                      rejected once sent: unknown (libvirt's own refusal: failed)
+//
+// libvirtd goes on with a call that nobody waits for, so an abandoned call keeps its slot until its reply comes. One whose
+// deadline has passed is lost; when all slots are lost the connection is of no use and is given up. It knows no socket.
+import type { Clock, Timer } from '../core/clock.js';
+import { abortError } from '../core/deadline.js';
+import { asHostError, HostError, type Outcome } from '../core/errors.js';
+import { decodeError } from './errors.js';
+import type { Procedure } from './procedures.js';
+import { type Frame, frameStatus } from './wire/frame.js';
+import { protocolError, XdrReader, XdrWriter } from './wire/xdr.js';
+
+/** libvirtd serves 5 calls at a time per client; more would wait there, where nobody sees them. */
+export const callsInFlightMax = 5;
+export const callsQueuedMax = 256;
+
+export type CallOptions = { timeoutMs: number; signal?: AbortSignal | undefined };
+
+export type CallFigures = {
+  inFlight: number;
+  queued: number;
+  /** Slots whose call got no reply within its deadline. */
+  lost: number;
+  /** Replies that came after their caller had left. */
+  lateReplies: number;
+};
+
+type Call = {
+  procedure: { name: string; number: number };
+  payload: Buffer;
+  state: 'queued' | 'sent' | 'abandoned' | 'lost';
+  /** Decodes the result for the caller; throws PROTOCOL_ERROR, and settles nothing, when it cannot. */
+  resolve(result: Buffer): void;
+  reject(error: unknown): void;
+  timer: Timer;
+};
+
+export type CallsOptions = {
+  host: string;
+  clock: Clock;
+  send(procedure: number, serial: number, payload: Buffer): void;
+  /** Every slot is lost. */
+  onExhausted(error: HostError): void;
+};
+
+export class Calls {
+  readonly #options: CallsOptions;
+  readonly #bySerial = new Map<number, Call>();
+  readonly #queue = new Set<Call>();
+  #serial = 0;
+  #lateReplies = 0;
+  #ended: HostError | undefined;
+
+  constructor(options: CallsOptions) {
+    this.#options = options;
+  }
+
+  get figures(): CallFigures {
+    return {
+      inFlight: this.#bySerial.size,
+      queued: this.#queue.size,
+      lost: this.#lost(),
+      lateReplies: this.#lateReplies,
+    };
+  }
+
+  call<A, R>(procedure: Procedure<A, R>, args: A, { timeoutMs, signal }: CallOptions): Promise<R> {
+    return new Promise<R>((resolve, reject) => {
+      const refusal = this.#refusal(signal);
+      if (refusal) throw refusal;
+      const onAbort = () => this.#leave(call, (outcome) => this.#aborted(signal, outcome));
+      const call: Call = {
+        procedure,
+        payload: this.#encode(procedure, args),
+        state: 'queued',
+        resolve(result) {
+          resolve(procedure.result.read(new XdrReader(result)));
+          signal?.removeEventListener('abort', onAbort);
+        },
+        reject(error) {
+          reject(error);
+          signal?.removeEventListener('abort', onAbort);
+        },
+        timer: this.#options.clock.after(timeoutMs, () => this.#expire(call, timeoutMs)),
+      };
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.#queue.add(call);
+      this.#fill();
+    });
+  }
+
+  /** Settles the call that `frame` answers. Throws PROTOCOL_ERROR when there is none, or when it makes no sense. */
+  reply(frame: Frame): void {
+    const call = this.#bySerial.get(frame.serial);
+    if (call === undefined) throw protocolError(`a reply to call ${frame.serial}, which was not made`);
+    if (frame.procedure !== call.procedure.number) {
+      throw protocolError(
+        `a reply to procedure ${frame.procedure}, where ${call.procedure.number} was called`,
+      );
+    }
+    if (frame.status !== frameStatus.ok && frame.status !== frameStatus.error) {
+      throw protocolError(`a reply with the unknown status ${frame.status}`);
+    }
+    const abandoned = call.state !== 'sent';
+    if (abandoned) this.#lateReplies++;
+    else if (frame.status === frameStatus.ok) call.resolve(frame.payload);
+    else call.reject(decodeError(frame.payload, this.#options.host, call.procedure.name));
+    call.timer.cancel();
+    this.#bySerial.delete(frame.serial);
+    this.#fill();
+  }
+
+  /** Rejects everything, now and later. What was sent has an unknown outcome. */
+  end(error: HostError): void {
+    if (this.#ended) return;
+    this.#ended = error;
+    for (const call of [...this.#bySerial.values(), ...this.#queue]) {
+      call.timer.cancel();
+      call.reject(this.#endedError(call.state === 'queued' ? 'not-sent' : 'unknown'));
+    }
+    this.#bySerial.clear();
+    this.#queue.clear();
+  }
+
+  #refusal(signal: AbortSignal | undefined): HostError | undefined {
+    if (signal?.aborted) return this.#aborted(signal, 'not-sent');
+    if (this.#ended) return this.#endedError('not-sent');
+    if (this.#queue.size < callsQueuedMax) return undefined;
+    const message = `${callsQueuedMax} calls are waiting already`;
+    return new HostError('HOST_BUSY', { host: this.#options.host, outcome: 'not-sent', message });
+  }
+
+  #fill(): void {
+    for (const call of this.#queue) {
+      if (this.#bySerial.size >= callsInFlightMax) return;
+      this.#queue.delete(call);
+      const serial = this.#nextSerial();
+      call.state = 'sent';
+      this.#bySerial.set(serial, call);
+      this.#options.send(call.procedure.number, serial, call.payload);
+    }
+  }
+
+  /** The caller goes. A call that was sent stays in its slot. */
+  #leave(call: Call, error: (outcome: Outcome) => HostError): void {
+    if (call.state === 'queued') {
+      this.#queue.delete(call);
+      call.timer.cancel();
+      call.reject(error('not-sent'));
+    } else if (call.state === 'sent') {
+      call.state = 'abandoned';
+      call.reject(error('unknown'));
+    }
+  }
+
+  #expire(call: Call, timeoutMs: number): void {
+    const { host } = this.#options;
+    const { name } = call.procedure;
+    this.#leave(call, (outcome) => {
+      const what = outcome === 'unknown' ? 'libvirt did not answer' : 'no slot became free for';
+      return new HostError('TIMEOUT', { host, outcome, message: `${what} ${name} within ${timeoutMs} ms` });
+    });
+    if (call.state !== 'abandoned') return;
+    call.state = 'lost';
+    if (this.#lost() < callsInFlightMax) return;
+    const message = `libvirt left ${callsInFlightMax} calls without an answer`;
+    this.#options.onExhausted(new HostError('TIMEOUT', { host, outcome: 'unknown', message }));
+  }
+
+  #lost(): number {
+    let lost = 0;
+    for (const { state } of this.#bySerial.values()) if (state === 'lost') lost++;
+    return lost;
+  }
+
+  #nextSerial(): number {
+    do this.#serial = (this.#serial + 1) >>> 0;
+    while (this.#serial === 0 || this.#bySerial.has(this.#serial));
+    return this.#serial;
+  }
+
+  #encode<A>(procedure: Procedure<A, unknown>, args: A): Buffer {
+    const { host } = this.#options;
+    try {
+      const writer = new XdrWriter();
+      procedure.args.write(writer, args);
+      return writer.finish();
+    } catch (cause) {
+      const message = `bad arguments for ${procedure.name}`;
+      throw new HostError('BAD_REQUEST', { host, outcome: 'not-sent', message, cause });
+    }
+  }
+
+  #endedError(outcome: Outcome): HostError {
+    const ended = this.#ended;
+    return new HostError(ended?.code ?? 'CLOSED', {
+      host: this.#options.host,
+      outcome,
+      message: 'the libvirt connection is closed',
+      cause: ended,
+    });
+  }
+
+  #aborted(signal: AbortSignal | undefined, outcome: Outcome): HostError {
+    const { code, message, hint } = asHostError(abortError(signal));
+    const cause = signal?.reason;
+    return new HostError(code, { host: this.#options.host, outcome, message, cause, ...(hint && { hint }) });
+  }
+}

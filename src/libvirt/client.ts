@@ -1,0 +1,301 @@
+// A libvirt connection over any Duplex: a unix socket, an SSH channel, a helper's stdin and stdout. It joins the codec, the
+// calls, the keepalive and the events, and owns the stream: whatever goes wrong on it ends it once, with a reason that
+// every caller gets. It refuses to reconnect, and to go on after bytes that make no sense.
+import type { Duplex } from 'node:stream';
+import { type Clock, systemClock } from '../core/clock.js';
+import { withDeadline } from '../core/deadline.js';
+import { asHostError, HostError } from '../core/errors.js';
+import { type Log, silentLog } from '../core/log.js';
+import { type CallFigures, Calls } from './calls.js';
+import { EventBuffer, type LifecycleEvent, lifecycleEvent } from './events.js';
+import { Keepalive, type KeepaliveOptions, keepaliveDefault, keepaliveProcedure } from './keepalive.js';
+import {
+  authType,
+  connectReadOnly,
+  domainEventCallbackLifecycle,
+  eventId,
+  feature,
+  type Procedure,
+  procedures,
+} from './procedures.js';
+import { type DomainStats, DomainStatsDecoder, statsFlag, statsGroupsDefault } from './stats.js';
+import {
+  encodeFrame,
+  type Frame,
+  type FrameHeader,
+  FrameReader,
+  frameStatus,
+  frameType,
+  program,
+  programVersion,
+} from './wire/frame.js';
+import { protocolError, XdrReader } from './wire/xdr.js';
+
+/** For calls that name no deadline of their own. */
+export const callTimeoutMs = 15_000;
+/** For the farewell, and for the peer to hang up after it. */
+export const closeTimeoutMs = 2_000;
+
+const emptyPayload: Buffer = Buffer.alloc(0);
+const closedHint = 'look at what libvirt says on the host: `journalctl -u libvirtd -u virtqemud`';
+
+export type LibvirtClientOptions = {
+  /** Inventory name, for errors and the log. */
+  host: string;
+  /** What the daemon opens: `qemu:///system`. */
+  uri: string;
+  readOnly: boolean;
+  /** For the whole opening. */
+  timeoutMs: number;
+  signal?: AbortSignal;
+  /** `false`: no PINGs of ours; the peer's are answered all the same. */
+  keepalive?: KeepaliveOptions | false;
+  log?: Log;
+  clock?: Clock;
+};
+
+export type CallOptions = { timeoutMs?: number; signal?: AbortSignal };
+
+export class LibvirtClient implements AsyncDisposable {
+  readonly host: string;
+  readonly readOnly: boolean;
+  /** Resolves, and never rejects, when the connection has ended, with the reason. */
+  readonly closed: Promise<HostError>;
+
+  readonly #duplex: Duplex;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #calls: Calls;
+  readonly #frames = new FrameReader();
+  readonly #stats: Procedure<{ doms: never[]; stats: number; flags: number }, DomainStats[]>;
+  readonly #subscribers = new Set<EventBuffer>();
+  #closing: Promise<void> | undefined;
+  #callback: Promise<{ callbackId: number }> | undefined;
+  #keepalive: Keepalive | undefined;
+  #ended: HostError | undefined;
+  #resolveClosed: (reason: HostError) => void = () => undefined;
+
+  private constructor(duplex: Duplex, options: LibvirtClientOptions) {
+    this.host = options.host;
+    this.readOnly = options.readOnly;
+    this.#duplex = duplex;
+    this.#clock = options.clock ?? systemClock;
+    this.#log = options.log ?? silentLog;
+    this.closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve;
+    });
+    this.#calls = new Calls({
+      host: this.host,
+      clock: this.#clock,
+      send: (procedure, serial, payload) =>
+        this.#send({ program: program.remote, procedure, type: frameType.call, serial }, payload),
+      onExhausted: (error) => this.#end(error),
+    });
+    const decoder = new DomainStatsDecoder();
+    this.#stats = {
+      ...procedures.connectGetAllDomainStats,
+      result: { read: (reader) => decoder.decode(reader.rest()) },
+    };
+    duplex.on('data', (chunk: Buffer) => this.#receive(chunk));
+    duplex.once('end', () => this.#end(this.#closedError('libvirt closed the connection', closedHint)));
+    duplex.once('close', () => this.#end(this.#closedError('the way to libvirt was closed')));
+    duplex.on('error', (cause) => this.#end(this.#brokenError(cause)));
+  }
+
+  /** Opens libvirt on `duplex` and owns it from then on, also when the opening fails. */
+  static async open(duplex: Duplex, options: LibvirtClientOptions): Promise<LibvirtClient> {
+    const client = new LibvirtClient(duplex, options);
+    try {
+      await client.#handshake(options);
+      return client;
+    } catch (error) {
+      client.#end(asHostError(error, { host: options.host }));
+      throw error;
+    }
+  }
+
+  /** What is under way: for logs and metrics. */
+  get calls(): CallFigures {
+    return this.#calls.figures;
+  }
+
+  /** Rejects with a HostError; its `outcome` says whether libvirt may have done what was asked. */
+  call<A, R>(procedure: Procedure<A, R>, args: A, options: CallOptions = {}): Promise<R> {
+    return this.#calls.call(procedure, args, { timeoutMs: callTimeoutMs, ...options });
+  }
+
+  /** All domains in one call. By default busy ones are not waited for, and some of their figures miss. */
+  domainStats(options: CallOptions & { flags?: number; groups?: number } = {}): Promise<DomainStats[]> {
+    const { flags = statsFlag.nowait, groups = statsGroupsDefault, ...callOptions } = options;
+    return this.call(this.#stats, { doms: [], stats: groups, flags }, callOptions);
+  }
+
+  /**
+   * Lifecycle events of all domains, from the first `next()` on. Ends when `signal` aborts; throws the reason when the
+   * connection ends. A subscriber too slow for `eventsHeldMax` events gets a `lost` event in place of the oldest.
+   */
+  async *lifecycleEvents(signal?: AbortSignal): AsyncGenerator<LifecycleEvent, void, void> {
+    const buffer = new EventBuffer();
+    this.#subscribers.add(buffer);
+    this.#registerCallback().catch((error) => buffer.end(asHostError(error, { host: this.host })));
+    try {
+      yield* buffer.drain(signal);
+    } finally {
+      this.#subscribers.delete(buffer);
+      if (this.#subscribers.size === 0) this.#deregisterCallback();
+    }
+  }
+
+  /** Says goodbye and hangs up; settles within `closeTimeoutMs` whatever the peer does. Calls under way are rejected. */
+  close(): Promise<void> {
+    this.#closing ??= this.#sayGoodbye();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #sayGoodbye(): Promise<void> {
+    const goodbye = this.call(procedures.connectClose, undefined, { timeoutMs: closeTimeoutMs });
+    await goodbye.catch(() => undefined);
+    this.#end(this.#closedError('closed on our side'));
+  }
+
+  #handshake({ uri, timeoutMs, signal, keepalive = keepaliveDefault }: LibvirtClientOptions): Promise<void> {
+    const open = async (openSignal: AbortSignal) => {
+      const options = { timeoutMs, signal: openSignal };
+      await this.#authenticate(options);
+      const flags = this.readOnly ? connectReadOnly : 0;
+      await this.call(procedures.connectOpen, { name: uri, flags }, options);
+      if (keepalive) await this.#startKeepalive(keepalive, options);
+    };
+    const onTimeout = () =>
+      new HostError('TIMEOUT', {
+        host: this.host,
+        outcome: 'unknown',
+        message: `libvirt did not open within ${timeoutMs} ms`,
+        hint: 'look whether libvirtd on the host is stopped or overloaded',
+      });
+    return withDeadline(open, { timeoutMs, onTimeout, signal, clock: this.#clock });
+  }
+
+  async #authenticate(options: CallOptions): Promise<void> {
+    const { types } = await this.call(procedures.authList, undefined, options);
+    if (types.length === 0 || types.includes(authType.none)) return;
+    if (types.includes(authType.polkit)) {
+      await this.call(procedures.authPolkit, undefined, options);
+      return;
+    }
+    throw new HostError('SOCKET_DENIED', {
+      host: this.host,
+      message: 'libvirt asks for a password (SASL), which Outrigger does not have',
+      hint: 'set auth_unix_ro and auth_unix_rw to "polkit" or "none" in libvirtd.conf on the host',
+    });
+  }
+
+  async #startKeepalive(keepalive: KeepaliveOptions, options: CallOptions): Promise<void> {
+    const asked = { feature: feature.programKeepalive };
+    const { supported } = await this.call(procedures.connectSupportsFeature, asked, options);
+    if (supported === 0 || this.#ended) return;
+    this.#keepalive = new Keepalive(
+      { ...keepalive, host: this.host, clock: this.#clock },
+      () => this.#sendKeepalive(keepaliveProcedure.ping),
+      (error) => this.#end(error),
+    );
+  }
+
+  #receive(chunk: Buffer): void {
+    if (this.#ended) return;
+    this.#keepalive?.heard();
+    try {
+      for (const frame of this.#frames.push(chunk)) {
+        this.#route(frame);
+        if (this.#ended) return;
+      }
+    } catch (cause) {
+      this.#end(this.#nonsenseError(cause));
+    }
+  }
+
+  #route(frame: Frame): void {
+    if (frame.version !== programVersion) throw protocolError(`version ${frame.version} of a program`);
+    if (frame.program === program.keepalive) this.#answerPing(frame);
+    else if (frame.program !== program.remote) throw protocolError(`the unknown program ${frame.program}`);
+    else if (frame.type === frameType.reply) this.#calls.reply(frame);
+    else if (frame.type === frameType.event) this.#deliver(frame);
+    else throw protocolError(`a packet of type ${frame.type}, which was not asked for`);
+  }
+
+  /** A peer that does not read gets no more PONGs: they would pile up here. */
+  #answerPing({ procedure }: Frame): void {
+    if (procedure !== keepaliveProcedure.ping || this.#duplex.writableNeedDrain) return;
+    this.#sendKeepalive(keepaliveProcedure.pong);
+  }
+
+  #deliver({ procedure, payload }: Frame): void {
+    if (procedure !== domainEventCallbackLifecycle.number) return;
+    const message = domainEventCallbackLifecycle.message.read(new XdrReader(payload));
+    const event = lifecycleEvent(message, this.#clock.wallMs());
+    for (const buffer of this.#subscribers) buffer.push(event);
+  }
+
+  /** What waits to be written is bounded by the calls in flight. */
+  #send(header: Omit<FrameHeader, 'version' | 'status'>, payload: Buffer = emptyPayload): void {
+    if (this.#ended) return;
+    this.#duplex.write(encodeFrame({ ...header, version: programVersion, status: frameStatus.ok }, payload));
+  }
+
+  #sendKeepalive(procedure: number): void {
+    this.#send({ program: program.keepalive, procedure, type: frameType.event, serial: 0 });
+  }
+
+  #registerCallback(): Promise<unknown> {
+    this.#callback ??= this.call(procedures.connectDomainEventCallbackRegisterAny, {
+      eventId: eventId.lifecycle,
+      dom: null,
+    });
+    return this.#callback;
+  }
+
+  #deregisterCallback(): void {
+    const callback = this.#callback;
+    this.#callback = undefined;
+    callback
+      ?.then(({ callbackId }) =>
+        this.call(procedures.connectDomainEventCallbackDeregisterAny, { callbackId }),
+      )
+      .catch((error) => this.#log.debug({ host: this.host, error }, 'libvirt events were not deregistered'));
+  }
+
+  #end(reason: HostError): void {
+    if (this.#ended) return;
+    this.#ended = reason;
+    this.#keepalive?.stop();
+    this.#calls.end(reason);
+    for (const buffer of this.#subscribers) buffer.end(reason);
+    this.#duplex.destroy();
+    this.#log.debug({ host: this.host, error: reason }, 'libvirt connection ended');
+    this.#resolveClosed(reason);
+  }
+
+  #closedError(message: string, hint?: string): HostError {
+    return new HostError('CLOSED', { host: this.host, outcome: 'unknown', message, ...(hint && { hint }) });
+  }
+
+  #brokenError(cause: unknown): HostError {
+    if (cause instanceof HostError) return cause;
+    return new HostError('CLOSED', {
+      host: this.host,
+      outcome: 'unknown',
+      message: 'the way to libvirt broke',
+      cause,
+    });
+  }
+
+  #nonsenseError(cause: unknown): HostError {
+    if (!(cause instanceof HostError)) return asHostError(cause, { host: this.host, outcome: 'unknown' });
+    const message = 'what came from libvirt makes no sense';
+    return new HostError('PROTOCOL_ERROR', { host: this.host, outcome: 'unknown', message, cause });
+  }
+}

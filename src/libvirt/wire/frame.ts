@@ -1,0 +1,110 @@
+// libvirt's packets: a 28-byte header, then a payload. It knows bytes and lengths only; it refuses a length out of
+// bounds before it reserves anything, and after one it stays broken: a stream is never searched for a new beginning.
+import { protocolError } from './xdr.js';
+
+export const headerBytes = 28;
+/** Of a whole packet: libvirt's own limit (16 MiB in old versions). */
+export const frameBytesMax = 32 * 1024 * 1024;
+
+/** What a frame's `program`, `type` and `status` may be. */
+export const program = { remote: 0x20008086, keepalive: 0x6b656570 } as const;
+export const programVersion = 1;
+export const frameType = { call: 0, reply: 1, event: 2 } as const;
+export const frameStatus = { ok: 0, error: 1 } as const;
+
+export type FrameHeader = {
+  program: number;
+  version: number;
+  procedure: number;
+  type: number;
+  serial: number;
+  status: number;
+};
+export type Frame = FrameHeader & { payload: Buffer };
+
+const lengthBytes = 4;
+
+export function encodeFrame(header: FrameHeader, payload: Uint8Array): Buffer {
+  const bytes = Buffer.allocUnsafe(headerBytes + payload.length);
+  const words = [header.program, header.version, header.procedure, header.type, header.serial, header.status];
+  [bytes.length, ...words].forEach((word, index) => {
+    bytes.writeUInt32BE(word, index * 4);
+  });
+  bytes.set(payload, headerBytes);
+  return bytes;
+}
+
+/** Cuts a stream of chunks of any size into frames. Frames that lie whole within a chunk are not copied. */
+export class FrameReader {
+  /** The beginning of a frame that is not complete; its capacity is at most twice what has arrived. */
+  #held = Buffer.alloc(0);
+  #heldBytes = 0;
+  #frameBytes = 0;
+  #broken: Error | undefined;
+
+  /**
+   * The frames that `chunk` completes, made as they are asked for: iterate to the end. Their payloads share memory with
+   * the chunk. Throws PROTOCOL_ERROR at a length out of bounds, then and ever after.
+   */
+  *push(chunk: Buffer): Generator<Frame, void, void> {
+    if (this.#broken) throw this.#broken;
+    let at = 0;
+    while (at < chunk.length) {
+      const left = chunk.length - at;
+      if (this.#heldBytes === 0 && left >= lengthBytes) {
+        const frameBytes = this.#checkLength(chunk.readUInt32BE(at));
+        if (left >= frameBytes) {
+          at += frameBytes;
+          yield decodeFrame(chunk.subarray(at - frameBytes, at));
+          continue;
+        }
+      }
+      at += this.#hold(chunk, at);
+      if (this.#heldBytes === lengthBytes) this.#frameBytes = this.#checkLength(this.#held.readUInt32BE(0));
+      if (this.#heldBytes > lengthBytes && this.#heldBytes === this.#frameBytes)
+        yield decodeFrame(this.#release());
+    }
+  }
+
+  /** Copies from `chunk` up to the end of the length word, or of the frame once its length is known. */
+  #hold(chunk: Buffer, at: number): number {
+    const wanted = this.#heldBytes < lengthBytes ? lengthBytes : this.#frameBytes;
+    const size = Math.min(wanted - this.#heldBytes, chunk.length - at);
+    const needed = this.#heldBytes + size;
+    if (needed > this.#held.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.min(wanted, Math.max(needed, this.#held.length * 2)));
+      this.#held.copy(larger, 0, 0, this.#heldBytes);
+      this.#held = larger;
+    }
+    chunk.copy(this.#held, this.#heldBytes, at, at + size);
+    this.#heldBytes = needed;
+    return size;
+  }
+
+  #release(): Buffer {
+    const frame = this.#held.subarray(0, this.#heldBytes);
+    this.#held = Buffer.alloc(0);
+    this.#heldBytes = 0;
+    return frame;
+  }
+
+  #checkLength(length: number): number {
+    if (length >= headerBytes && length <= frameBytesMax) return length;
+    this.#broken = protocolError(
+      `a packet of ${length} bytes, where ${headerBytes} to ${frameBytesMax} are possible`,
+    );
+    throw this.#broken;
+  }
+}
+
+function decodeFrame(bytes: Buffer): Frame {
+  return {
+    program: bytes.readUInt32BE(4),
+    version: bytes.readUInt32BE(8),
+    procedure: bytes.readUInt32BE(12),
+    type: bytes.readUInt32BE(16),
+    serial: bytes.readUInt32BE(20),
+    status: bytes.readUInt32BE(24),
+    payload: bytes.subarray(headerBytes),
+  };
+}

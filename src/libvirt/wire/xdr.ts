@@ -1,0 +1,203 @@
+// XDR (RFC 4506) as libvirt uses it: big-endian, padded to 4 bytes. Every length is compared with a limit and with the
+// bytes that are really there before anything is allocated. It refuses to guess: bytes that make no sense are
+// PROTOCOL_ERROR, and there is no way to go on after one. It makes no BigInt: 64-bit integers become the nearest double.
+import { HostError } from '../../core/errors.js';
+
+/** libvirt's own limit for a string. */
+export const stringBytesMax = 4 * 1024 * 1024;
+
+const twoTo32 = 4_294_967_296;
+
+export function protocolError(message: string): HostError {
+  return new HostError('PROTOCOL_ERROR', {
+    message,
+    outcome: 'unknown',
+    hint: 'make sure that it is a libvirt socket that answers there',
+  });
+}
+
+export class XdrReader {
+  readonly #bytes: Buffer;
+  readonly #view: DataView;
+  #at = 0;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /** Bytes not read yet. */
+  get remaining(): number {
+    return this.#bytes.length - this.#at;
+  }
+
+  /** Bytes read so far. */
+  get position(): number {
+    return this.#at;
+  }
+
+  /** What was read since `position` was `start`, not copied. */
+  bytesSince(start: number): Buffer {
+    return this.#bytes.subarray(start, this.#at);
+  }
+
+  int(): number {
+    return this.#view.getInt32(this.#take(4));
+  }
+
+  uint(): number {
+    return this.#view.getUint32(this.#take(4));
+  }
+
+  bool(): boolean {
+    return this.int() !== 0;
+  }
+
+  /** Signed 64-bit. The high word is exact as a double, so the sum is rounded once, to nearest. */
+  hyper(): number {
+    const at = this.#take(8);
+    return this.#view.getInt32(at) * twoTo32 + this.#view.getUint32(at + 4);
+  }
+
+  /** Unsigned 64-bit, rounded as `hyper` is. */
+  uhyper(): number {
+    const at = this.#take(8);
+    return this.#view.getUint32(at) * twoTo32 + this.#view.getUint32(at + 4);
+  }
+
+  double(): number {
+    return this.#view.getFloat64(this.#take(8));
+  }
+
+  string(): string {
+    const length = this.uint();
+    if (length > stringBytesMax) throw protocolError(`a string of ${length} bytes`);
+    const at = this.#take(padded(length));
+    return this.#bytes.toString('utf8', at, at + length);
+  }
+
+  /** Reads the next string if it is `expected`, else reads nothing. Never true for text beyond ASCII. */
+  skipString(expected: string): boolean {
+    const length = expected.length;
+    const size = 4 + padded(length);
+    if (size > this.remaining || this.#view.getUint32(this.#at) !== length) return false;
+    const bytes = this.#bytes;
+    const at = this.#at + 4;
+    for (let index = 0; index < length; index++) {
+      const byte = bytes[at + index] as number;
+      if (byte !== expected.charCodeAt(index) || byte > 0x7f) return false;
+    }
+    this.#at += size;
+    return true;
+  }
+
+  /** Reads the next bytes if they are `expected`, else reads nothing. */
+  skipBytes(expected: Uint8Array): boolean {
+    const at = this.#at;
+    const size = expected.length;
+    if (size > this.remaining) return false;
+    for (let index = 0; index < size; index++) {
+      if (this.#bytes[at + index] !== expected[index]) return false;
+    }
+    this.#at += size;
+    return true;
+  }
+
+  /** `length` bytes as they are, not copied. */
+  opaque(length: number): Buffer {
+    const at = this.#take(padded(length));
+    return this.#bytes.subarray(at, at + length);
+  }
+
+  /** Everything that is left, not copied. */
+  rest(): Buffer {
+    return this.opaque(this.remaining);
+  }
+
+  /** How many elements follow: at most `countMax`, each of at least `elementBytesMin` bytes. */
+  count(elementBytesMin: number, countMax: number): number {
+    const count = this.uint();
+    if (count > countMax) throw protocolError(`a list of ${count} elements, where ${countMax} is the most`);
+    if (count * elementBytesMin > this.remaining)
+      throw protocolError(`a list of ${count} elements is cut short`);
+    return count;
+  }
+
+  #take(size: number): number {
+    const at = this.#at;
+    if (size > this.#bytes.length - at) throw protocolError('a message is cut short');
+    this.#at = at + size;
+    return at;
+  }
+}
+
+export class XdrWriter {
+  #bytes = Buffer.allocUnsafe(256);
+  #at = 0;
+
+  int(value: number): void {
+    this.#bytes.writeInt32BE(value, this.#grow(4));
+  }
+
+  uint(value: number): void {
+    this.#bytes.writeUInt32BE(value, this.#grow(4));
+  }
+
+  bool(value: boolean): void {
+    this.int(value ? 1 : 0);
+  }
+
+  hyper(value: number): void {
+    const at = this.#grow(8);
+    this.#bytes.writeInt32BE(Math.floor(value / twoTo32), at);
+    this.#bytes.writeUInt32BE(lowWord(value), at + 4);
+  }
+
+  uhyper(value: number): void {
+    const at = this.#grow(8);
+    this.#bytes.writeUInt32BE(Math.floor(value / twoTo32), at);
+    this.#bytes.writeUInt32BE(lowWord(value), at + 4);
+  }
+
+  double(value: number): void {
+    this.#bytes.writeDoubleBE(value, this.#grow(8));
+  }
+
+  string(value: string): void {
+    const length = Buffer.byteLength(value);
+    if (length > stringBytesMax)
+      throw new RangeError(`a string of ${length} bytes, where ${stringBytesMax} is the most`);
+    this.uint(length);
+    const at = this.#grow(padded(length));
+    this.#bytes.fill(0, at + length, at + padded(length)).write(value, at);
+  }
+
+  opaque(value: Uint8Array): void {
+    const size = padded(value.length);
+    const at = this.#grow(size);
+    this.#bytes.fill(0, at + value.length, at + size).set(value, at);
+  }
+
+  finish(): Buffer {
+    return this.#bytes.subarray(0, this.#at);
+  }
+
+  #grow(size: number): number {
+    const at = this.#at;
+    this.#at += size;
+    if (this.#at > this.#bytes.length) {
+      const larger = Buffer.allocUnsafe(Math.max(this.#at, this.#bytes.length * 2));
+      this.#bytes.copy(larger, 0, 0, at);
+      this.#bytes = larger;
+    }
+    return at;
+  }
+}
+
+function padded(length: number): number {
+  return (length + 3) & ~3;
+}
+
+function lowWord(value: number): number {
+  return value - Math.floor(value / twoTo32) * twoTo32;
+}
