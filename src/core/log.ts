@@ -1,6 +1,5 @@
 // The log: JSON lines, one constant message each, with data as fields. Pretty on a terminal. It refuses to format data
 // into messages, and errors are written as code, text and hint, never as a stack at INFO and above.
-import { createWriteStream } from 'node:fs';
 import { type DestinationStream, type Logger, pino } from 'pino';
 import pretty from 'pino-pretty';
 import { describe, HostError, hintOf } from './errors.js';
@@ -15,6 +14,9 @@ const pinoLevel = {
   ERROR: 'error',
   CRITICAL: 'fatal',
 } as const;
+
+/** Lines that wait for a log file that takes none; more are dropped. */
+const logBufferBytesMax = 1024 * 1024;
 
 export type LogOptions = { level: LogLevel; file?: string | undefined; version?: string };
 
@@ -35,7 +37,7 @@ export function createLog({ level, file }: LogOptions): Log {
 export const silentLog: Log = pino({ level: 'silent' });
 
 function destination(file: string | undefined): DestinationStream {
-  if (file) return createWriteStream(file, { flags: 'a', mode: 0o640 });
+  if (file) return logFile(file);
   if (process.stdout.isTTY) {
     return pretty({
       colorize: true,
@@ -46,6 +48,24 @@ function destination(file: string | undefined): DestinationStream {
     });
   }
   return pino.destination({ dest: 1, sync: false });
+}
+
+/** A full disk costs log lines, never the service: it is told on standard error, and the file is tried again. */
+function logFile(file: string): DestinationStream {
+  const stream = pino.destination({
+    dest: file,
+    append: true,
+    mode: 0o640,
+    sync: false,
+    maxLength: logBufferBytesMax,
+  });
+  let told = '';
+  stream.on('error', (error: Error) => {
+    if (error.message !== told)
+      process.stderr.write(`the log file ${file} cannot be written: ${error.message}\n`);
+    told = error.message;
+  });
+  return stream;
 }
 
 function errorFields(error: unknown): unknown {

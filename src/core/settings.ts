@@ -1,6 +1,6 @@
 // Settings from the environment, judged once at the start. Every problem is named, not only the first. It refuses to
 // guess: a wrong value, or a variable and its _FILE at the same time, is a problem; an empty variable counts as unset.
-import { accessSync, constants, readFileSync, statSync } from 'node:fs';
+import { accessSync, closeSync, constants, openSync, readFileSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import type { LogLevel } from './log.js';
@@ -64,6 +64,21 @@ const readableFile = setting((path) => {
   } catch (error) {
     if (error instanceof Refused) throw error;
     throw new Refused(`names a file that ${cannotRead(error)}: ${path}: create it, or unset the variable`);
+  }
+});
+
+/** `stdout` and `-` stand for standard output. Otherwise a file that can be appended to; it is created here. */
+const logFile = setting((path): string | undefined => {
+  if (path === 'stdout' || path === '-') return undefined;
+  try {
+    closeSync(openSync(path, 'a', 0o640));
+    return path;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const why = code === 'ENOENT' ? 'its folder does not exist' : cannotWrite(error);
+    throw new Refused(
+      `names a file that cannot be written: ${path}: ${why}; mend that, or unset the variable`,
+    );
   }
 });
 
@@ -153,7 +168,7 @@ const Environment = z.object({
   AGENT_RETRY_ATTEMPTS: number(0, 100, 'a whole number', true).default(3),
   AGENT_RETRY_BACKOFF: number(1, 60, 'a number').default(2),
   AGENT_LOG_LEVEL: logLevel.default('INFO'),
-  AGENT_LOG_FILE: text.optional(),
+  AGENT_LOG_FILE: logFile.optional(),
   AGENT_AUTO_REGISTER: flag.default(true),
   AGENT_UPDATE_CHECK_INTERVAL: seconds(0, 30 * dayS).default(3600 * secondMs),
   AGENT_API_TOKENS_FILE: readableFile.optional(),
@@ -243,6 +258,13 @@ function cannotRead(error: unknown): string {
   return `cannot be read (${code ?? String(error)})`;
 }
 
+function cannotWrite(error: unknown): string {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') return 'this user may not write it';
+  if (code === 'EISDIR') return 'it is a folder';
+  return code ?? String(error);
+}
+
 /** Rules about two variables; they look at raw text so that they are told also when another variable is wrong. */
 function contradictions(raw: Partial<Record<Name, string>>): string[] {
   const problems: string[] = [];
@@ -329,7 +351,7 @@ function settingsOf(env: Environment) {
     retryAttempts: env.AGENT_RETRY_ATTEMPTS,
     retryBackoff: env.AGENT_RETRY_BACKOFF,
     logLevel: env.AGENT_LOG_LEVEL,
-    logFile: isStdout(env.AGENT_LOG_FILE) ? undefined : env.AGENT_LOG_FILE,
+    logFile: env.AGENT_LOG_FILE,
     autoRegister: env.AGENT_AUTO_REGISTER,
     updateCheckIntervalMs: env.AGENT_UPDATE_CHECK_INTERVAL,
     apiTokensFile: env.AGENT_API_TOKENS_FILE,
@@ -340,10 +362,6 @@ function settingsOf(env: Environment) {
     apiUrl: env.AGENT_API_URL,
     apiToken: env.AGENT_API_TOKEN,
   };
-}
-
-function isStdout(file: string | undefined): boolean {
-  return file === 'stdout' || file === '-';
 }
 
 function shown(given: string): string {

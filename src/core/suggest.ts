@@ -9,7 +9,7 @@ export function suggest(word: string, candidates: Iterable<string>): string | un
   let best: string | undefined;
   let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1;
   for (const candidate of candidates) {
-    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
+    const distance = distanceBetween(word.toLowerCase(), candidate.toLowerCase());
     if (distance < bestDistance) {
       best = candidate;
       bestDistance = distance;
@@ -22,6 +22,12 @@ export function suggest(word: string, candidates: Iterable<string>): string | un
 export function didYouMean(word: string, candidates: Iterable<string>): string | undefined {
   const near = suggest(word, candidates);
   return near === undefined ? undefined : `Did you mean ${near}?`;
+}
+
+/** A beginning of three letters or more (`warn`, `maint`) is as near as one slip. */
+function distanceBetween(word: string, candidate: string): number {
+  if (word.length >= 3 && word !== candidate && candidate.startsWith(word)) return 1;
+  return editDistance(word, candidate);
 }
 
 /** Insertions, deletions, substitutions and swaps of neighbours that turn `from` into `to`. */
