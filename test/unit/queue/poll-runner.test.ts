@@ -1,0 +1,103 @@
+import { describe, expect, it } from 'vitest';
+import { systemClock } from '../../../src/core/clock.js';
+import { HostError } from '../../../src/core/errors.js';
+import { PollFailure, type PollRun, PollRunner } from '../../../src/queue/poll-runner.js';
+import { type PollSchedule, scheduleId } from '../../../src/queue/schedules.js';
+
+function runnerOf(run: PollRun, hosts: string[] = ['a'], runTimeoutMs?: number) {
+  const skips: string[] = [];
+  const runner = new PollRunner({
+    clock: systemClock,
+    run,
+    onSkip: (host, poller, cause) => skips.push(`${host} ${poller}: ${cause}`),
+    ...(runTimeoutMs && { runTimeoutMs }),
+  });
+  runner.setSchedules(schedules(hosts));
+  return { runner, skips };
+}
+
+function schedules(hosts: string[], intervalMs = 1_000): Map<string, PollSchedule> {
+  return new Map(
+    hosts.map((host) => [scheduleId({ host, poller: 'vms' }), { host, poller: 'vms', intervalMs }]),
+  );
+}
+
+describe('PollRunner', () => {
+  it('runs and notes the start', async () => {
+    const seen: string[] = [];
+    const { runner } = runnerOf(async (host, poller) => void seen.push(`${host} ${poller}`));
+    expect(runner.lastStartedMs('a', 'vms')).toBeUndefined();
+    expect(await runner.runJob('a', 'vms')).toBe('done');
+    expect(seen).toEqual(['a vms']);
+    expect(runner.lastStartedMs('a', 'vms')).toBeGreaterThan(0);
+  });
+
+  it('never runs a poll beside itself', async () => {
+    let end = () => {};
+    const { runner, skips } = runnerOf(() => new Promise((resolve) => (end = resolve)));
+    const first = runner.runJob('a', 'vms');
+    expect(await runner.runJob('a', 'vms')).toBe('skipped');
+    for (const entry of runner.watched()) runner.startDirect(entry);
+    expect(skips).toEqual(['a vms: still running']);
+    end();
+    expect(await first).toBe('done');
+    expect(runner.direct).toBe(0);
+    const again = runner.runJob('a', 'vms');
+    end();
+    expect(await again).toBe('done');
+  });
+
+  it('does not run an unknown host', async () => {
+    const { runner, skips } = runnerOf(async () => expect.unreachable());
+    expect(await runner.runJob('b', 'vms')).toBe('unknown');
+    expect(await runner.runJob('a', 'other')).toBe('unknown');
+    expect(skips).toHaveLength(2);
+    expect(runner.skipped).toBe(2);
+  });
+
+  it('fails in one line with the code first and no stack', async () => {
+    const cause = new HostError('REFUSED', { message: 'port 22\nrefused the connection' });
+    const { runner } = runnerOf(() => {
+      throw new HostError('HOST_DOWN', { message: 'kvm-01 is down', cause });
+    });
+    const failure = await runner.runJob('a', 'vms').catch((error: unknown) => error);
+    expect(failure).toBeInstanceOf(PollFailure);
+    expect(failure).toMatchObject({
+      message: 'HOST_DOWN: kvm-01 is down: port 22 refused the connection',
+      stack: '',
+    });
+  });
+
+  it('bounds the text of a failure and names an unforeseen one INTERNAL', () => {
+    const { message } = new PollFailure(new Error('x'.repeat(5_000)));
+    expect(message).toMatch(/^INTERNAL: x+$/);
+    expect(message.length).toBe(500);
+  });
+
+  it('frees the place of a poll that never ends', async () => {
+    const { runner } = runnerOf(() => new Promise(() => {}), ['a'], 20);
+    await expect(runner.runJob('a', 'vms')).rejects.toThrow(/^TIMEOUT: /);
+    await expect(runner.runJob('a', 'vms')).rejects.toThrow(/^TIMEOUT: /);
+  });
+
+  it('a failed direct poll is nobody’s unhandled rejection', async () => {
+    const { runner } = runnerOf(async () => {
+      throw new Error('no');
+    });
+    for (const entry of runner.watched()) runner.startDirect(entry);
+    expect(runner.direct).toBe(1);
+    await runner.idle();
+    await Promise.resolve();
+    expect(runner.direct).toBe(0);
+  });
+
+  it('keeps the history of what stays and forgets what goes', async () => {
+    const { runner } = runnerOf(async () => {}, ['a', 'b']);
+    await runner.runJob('a', 'vms');
+    await runner.runJob('b', 'vms');
+    runner.setSchedules(schedules(['a'], 2_000));
+    expect(runner.lastStartedMs('a', 'vms')).toBeGreaterThan(0);
+    expect(runner.lastStartedMs('b', 'vms')).toBeUndefined();
+    expect([...runner.watched()].map(({ schedule }) => schedule.intervalMs)).toEqual([2_000]);
+  });
+});
