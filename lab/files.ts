@@ -14,6 +14,8 @@ export type SshdOptions = {
   sftpLog?: boolean;
   /** Default DEBUG1, which shows every request on every channel in sshdLogFile. */
   logLevel?: 'INFO' | 'VERBOSE' | 'DEBUG1' | 'DEBUG2' | 'DEBUG3';
+  /** OpenSSH >= 9.8 refuses a source for a while after failed logins. Off here unless true, as all tests come from one address. */
+  penalties?: boolean;
   /** More lines for sshd_config; they stand first, so they win. */
   extra?: readonly string[];
 };
@@ -51,9 +53,10 @@ export function withLabUsers(machine: Accounts): Accounts {
   };
 }
 
-export function sshdConfig(address: string, options: SshdOptions): string {
+export function sshdConfig(address: string, options: SshdOptions, opensshVersion: number): string {
   return `${[
     ...(options.extra ?? []),
+    ...(opensshVersion >= 9.8 && options.penalties !== true ? ['PerSourcePenalties no'] : []),
     'Port 22',
     `ListenAddress ${address}`,
     'HostKey /run/lab/ssh/ssh_host_ed25519_key',

@@ -48,8 +48,12 @@ export type LabHost = {
   /** Drops every packet to and from the address: open connections become half-open, new ones get no answer. */
   dropPackets(): Promise<void>;
   acceptPackets(): Promise<void>;
-  /** Stops the guest's QEMU process (SIGSTOP), so that its monitor never answers. */
-  stickGuest(guest: string): void;
+  /**
+   * Stops the guest's QEMU process (SIGSTOP), so that its monitor never answers. The first monitor call then hangs in libvirtd, NOWAIT or not,
+   * and holds the guest's job; from then on NOWAIT calls pass without the guest's monitor figures, and others fail after 30 s.
+   * With `jobHeld` that first call has been made here already.
+   */
+  stickGuest(guest: string, options?: { jobHeld?: boolean }): Promise<void>;
   unstickGuest(guest: string): void;
   /** Resolves when the guest has booted and its agent, if it has one, has been started. */
   guestReady(guest: string, timeoutMs?: number): Promise<void>;
@@ -104,7 +108,7 @@ async function enter(plan: HostPlan): Promise<void> {
 }
 
 /** The number of the host's first process, or undefined when the host is not running. */
-export function initPid(dir: string): number | undefined {
+function initPid(dir: string): number | undefined {
   try {
     const [pid, ticks] = readFileSync(join(dir, 'init.pid'), 'utf8').trim().split(' ');
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
@@ -233,7 +237,11 @@ export function controls(plan: HostPlan): LabHost {
       for (const rule of rules) await must(['iptables', '-w', '5', '-I', ...rule]);
     },
     acceptPackets: accept,
-    stickGuest: (guest) => send(qemu(guest), 'SIGSTOP'),
+    async stickGuest(guest, { jobHeld = false } = {}) {
+      send(qemu(guest), 'SIGSTOP');
+      if (!jobHeld) return;
+      await exec(['timeout', '1', 'virsh', '-q', 'domstats', '--balloon', guest]);
+    },
     unstickGuest: (guest) => send(qemu(guest), 'SIGCONT'),
     async guestReady(guest, timeoutMs = guestBootMs) {
       const file = join(plan.dir, 'log/libvirt/qemu', `${guest}.console`);

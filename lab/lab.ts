@@ -11,13 +11,13 @@ import { type GuestOptions, type GuestSpec, guestNames, inventoryText, type Sshd
 import { controls, type LabHost, raiseHost } from './host.js';
 import { bridgeAddress, bridgeName, type HostPlan, knownHostsLines } from './plan.js';
 import { labPossible } from './possible.js';
-import { must } from './run.js';
+import { must, run } from './run.js';
 import { claim, keeperArgv, type LabState, loadState, saveState, subnetMax, sweep } from './state.js';
 
-export type { GuestOptions, GuestSpec, LabHost, SshdOptions };
+export type { LabHost };
 
 /** Guests of a host: how many (web-1, db-1, web-2, …), or their names, or their names with options. */
-export type Guests = number | readonly (string | GuestSpec)[];
+type Guests = number | readonly (string | GuestSpec)[];
 
 export type LabOptions = {
   /** [a-z0-9-], unique on the machine while the lab is up. */
@@ -40,7 +40,7 @@ export type LabOptions = {
   detached?: boolean | undefined;
 };
 
-export type AddHostOptions = Pick<LabOptions, 'guestOptions' | 'waitForGuests' | 'signal'> & {
+type AddHostOptions = Pick<LabOptions, 'guestOptions' | 'waitForGuests' | 'signal'> & {
   guests?: Guests;
   sshd?: SshdOptions;
 };
@@ -84,15 +84,10 @@ export async function raiseLab(options: LabOptions): Promise<Lab> {
     name,
     id: randomUUID(),
     image: image.trim(),
-    detached,
     subnet,
     dir: options.dir,
   });
-  const raised = new RaisedLab(
-    state,
-    detached ? undefined : startKeeper(state),
-    options.onProgress ?? (() => {}),
-  );
+  const raised = new RaisedLab(state, startKeeper(state), options.onProgress ?? (() => {}));
   try {
     signal?.throwIfAborted();
     await raised.prepare();
@@ -105,6 +100,7 @@ export async function raiseLab(options: LabOptions): Promise<Lab> {
       })),
       { guestOptions: options.guestOptions, waitForGuests: options.waitForGuests, signal },
     );
+    if (detached) await raised.release();
     return raised;
   } catch (error) {
     await raised.down();
@@ -163,8 +159,9 @@ class RaisedLab implements Lab {
   readonly knownHostsFile: string;
   readonly hosts: LabHost[];
   readonly #state: LabState;
-  readonly #keeper: ChildProcess | undefined;
+  #keeper: ChildProcess | undefined;
   readonly #progress: (line: string) => void;
+  #opensshVersion = 0;
   #down: Promise<void> | undefined;
 
   constructor(state: LabState, keeper: ChildProcess | undefined, progress: (line: string) => void) {
@@ -212,6 +209,7 @@ class RaisedLab implements Lab {
     const stop = new AbortController();
     const signal =
       options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal]);
+    this.#opensshVersion = Number(/OpenSSH_(\d+\.\d+)/.exec((await run(['ssh', '-V'])).stderr)?.[1] ?? 0);
     const plans = wishes.map((wish) => this.#plan(wish, options.guestOptions ?? {}, signal));
     await saveState(this.#state);
     const queue = new PQueue({ concurrency: raisedAtATime });
@@ -278,6 +276,7 @@ class RaisedLab implements Lab {
       guests: specs,
       firstGuestNumber: state.guestsMade + 10,
       sshd,
+      opensshVersion: this.#opensshVersion,
       pollKeyFile: this.pollKeyFile,
       opsKeyFile: this.opsKeyFile,
       knownHostsFile: this.knownHostsFile,
@@ -301,6 +300,14 @@ class RaisedLab implements Lab {
     const [host] = await this.raise([{ guests: options.guests ?? 0, sshd: options.sshd ?? {} }], options);
     if (host === undefined) throw new Error('the host was not raised');
     return host;
+  }
+
+  /** From here on the lab outlives this process. */
+  async release(): Promise<void> {
+    this.#state.owner = undefined;
+    await saveState(this.#state);
+    this.#keeper?.stdin?.end('release\n');
+    this.#keeper = undefined;
   }
 
   down(): Promise<void> {

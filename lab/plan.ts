@@ -35,6 +35,7 @@ export type HostPlan = {
   guests: readonly GuestSpec[];
   firstGuestNumber: number;
   sshd: SshdOptions;
+  opensshVersion: number;
   pollKeyFile: string;
   opsKeyFile: string;
   knownHostsFile: string;
@@ -77,7 +78,7 @@ export async function writeHostFiles(plan: HostPlan): Promise<void> {
     writeFile(at('etc/machine-id'), `${plan.uuid.replaceAll('-', '')}\n`),
     writeFile(at('etc/libvirt/libvirtd.conf'), libvirtdConf(plan.uuid)),
     writeFile(at('etc/libvirt/qemu.conf'), qemuConf),
-    writeFile(at('ssh/sshd_config'), sshdConfig(plan.address, plan.sshd)),
+    writeFile(at('ssh/sshd_config'), sshdConfig(plan.address, plan.sshd, plan.opensshVersion)),
     writeFile(at('log/sshd.log'), '', { mode: 0o600 }),
     copyFile(join(here, 'host.sh'), at('host.sh')),
     makeHostKeys(plan),

@@ -9,6 +9,7 @@ const programs = [
   'dbus-daemon',
   'dpkg-deb',
   'ip',
+  'iptables',
   'libvirtd',
   'mkfs.ext4',
   'nsenter',

@@ -12,14 +12,14 @@ export type LabState = {
   id: string;
   subnet: number;
   dir: string;
-  /** The process that raised it; undefined for a lab that outlives its raiser. */
+  /** The process that raised it; undefined for a lab that has been released to outlive its raiser. */
   owner: { pid: number; ticks: string } | undefined;
   image: string;
   guestsMade: number;
   hosts: HostPlan[];
 };
 
-export const labRoot = '/run/outrigger-lab';
+const labRoot = '/run/outrigger-lab';
 export const subnetMax = 199;
 const sweepMs = 60_000;
 const sweepScript = join(dirname(fileURLToPath(import.meta.url)), 'sweep.sh');
@@ -61,7 +61,7 @@ function startTicks(pid: number): string | undefined {
   }
 }
 
-export function labOwner(state: LabState): 'alive' | 'gone' | 'detached' {
+function labOwner(state: LabState): 'alive' | 'gone' | 'detached' {
   if (state.owner === undefined) return 'detached';
   return startTicks(state.owner.pid) === state.owner.ticks ? 'alive' : 'gone';
 }
@@ -70,7 +70,6 @@ export type Claim = {
   name: string;
   id: string;
   image: string;
-  detached: boolean;
   subnet?: number | undefined;
   dir?: string | undefined;
 };
@@ -100,7 +99,7 @@ export async function claim(wanted: Claim): Promise<LabState> {
   }
   await writeFile(join(dir, 'id'), id);
   await writeFile(join(dir, 'subnet'), String(subnet));
-  const owner = wanted.detached ? undefined : { pid: process.pid, ticks: startTicks(process.pid) ?? '' };
+  const owner = { pid: process.pid, ticks: startTicks(process.pid) ?? '' };
   const state: LabState = { name, id, subnet, dir, owner, image, guestsMade: 0, hosts: [] };
   await saveState(state);
   return state;

@@ -2,13 +2,16 @@
 # Takes a lab down, also one whose raiser has crashed: its processes, taps, bridge, packet filter rules, control groups and files.
 # Running it twice is harmless. It touches only what carries the lab's name.
 # usage: sweep.sh ROOT NAME [ID]     with an ID: only if the lab of that name is still that one
-#        sweep.sh --keep ROOT NAME ID   waits until standard input ends (its raiser is gone or is done), then does that
+#        sweep.sh --keep ROOT NAME ID   waits until standard input ends (its raiser is gone or is done), then does that;
+#                                a line "release" ends it without
 set -uo pipefail
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 if [ "$1" = --keep ]; then
   shift
   trap '' INT HUP TERM
-  while read -r _; do :; done
+  while read -r word; do
+    if [ "$word" = release ]; then exit 0; fi
+  done
 fi
 root=$1 name=$2 id=${3:-}
 link="$root/$name"
