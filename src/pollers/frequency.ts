@@ -2,7 +2,7 @@
 // /proc/cpuinfo in one read.
 import { HostError } from '../core/errors.js';
 import type { PartReader } from './part-reader.js';
-import type { HostFiles } from './poller.js';
+import type { HostFiles, PollContext } from './poller.js';
 import { type CpuFrequency, parseCpuinfo } from './proc/cpuinfo.js';
 import { parseUnsignedLine } from './proc/text.js';
 
@@ -14,8 +14,9 @@ const cpusPath = '/sys/devices/system/cpu';
 export async function readFrequencies(
   files: HostFiles,
   reader: PartReader,
+  context: PollContext,
 ): Promise<CpuFrequency[] | undefined> {
-  const cpus = await listCpus(files);
+  const cpus = await listCpus(files, context);
   if (cpus.length > 0 && cpus.length <= sysfsCpusMax) {
     const first = await scalingFrequency(reader, cpus[0] ?? 0);
     if (first) {
@@ -27,9 +28,9 @@ export async function readFrequencies(
   return frequencies && frequencies.length > 0 ? frequencies : undefined;
 }
 
-async function listCpus(files: HostFiles): Promise<number[]> {
+async function listCpus(files: HostFiles, { signal }: PollContext): Promise<number[]> {
   try {
-    const names = await files.list(cpusPath);
+    const names = await files.list(cpusPath, { signal });
     const cpus = names.filter((name) => /^cpu\d{1,5}$/.test(name)).map((name) => Number(name.slice(3)));
     return cpus.sort((a, b) => a - b);
   } catch (error) {

@@ -31,7 +31,7 @@ export class PartReader {
       if (!(error instanceof HostError)) throw error;
       if (error.code === 'FILE_MISSING') return undefined;
       if (error.code !== 'FILE_ERROR') throw error;
-      this.#problems.add(`${path}: ${error.message}`);
+      this.#problems.add(error.message);
       return undefined;
     }
   }

@@ -21,7 +21,7 @@ export type FilesystemStat = {
   filesFree: number;
 };
 
-/** The part of a host's files that pollers need. */
+/** The part of a host's files that pollers need. Errors are HostErrors whose message names the path. */
 export interface HostFiles {
   read(path: string, options?: ReadOptions): Promise<string>;
   list(path: string, options?: ReadOptions): Promise<string[]>;

@@ -15,7 +15,9 @@ export class Problems {
   }
 
   add(text: string): void {
-    if (this.list.length < problemsMax) this.list.push(printable(text));
+    const problem = printable(text);
+    if (this.list.includes(problem)) return;
+    if (this.list.length < problemsMax) this.list.push(problem);
     else this.list[problemsMax - 1] = 'and more';
   }
 }

@@ -1,6 +1,7 @@
 // Polls a host's own figures from /proc and /sys. A file that the kernel does not have is an absent part of the sample,
 // never a zero; what cannot be read is a problem in it, and the rest still counts. It refuses to touch network and FUSE
 // filesystems: a server that went away would hang the host's one SFTP process, and every poll behind it.
+import { setMaxListeners } from 'node:events';
 import { type Filesystem, readFilesystems } from './filesystems.js';
 import { readFrequencies } from './frequency.js';
 import { PartReader } from './part-reader.js';
@@ -62,7 +63,8 @@ const diskExcluded = /^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$/;
 export const systemPoller: Poller<SystemSample> = {
   name: 'system',
   timeoutMs: pollTimeoutMs,
-  async poll(readers, context) {
+  async poll(readers, { signal: outer, clock }) {
+    const context = { signal: forManyReads(outer), clock };
     const problems = new Problems();
     const files = readers.files();
     const reader = new PartReader(files, problems, context);
@@ -73,12 +75,12 @@ export const systemPoller: Poller<SystemSample> = {
       reader.parsed('/proc/diskstats', parseDiskstats),
       readNetwork(reader),
       readKernel(reader),
-      readFrequencies(files, reader),
+      readFrequencies(files, reader, context),
     ]);
     // Last and alone: the one request that may hang must not have others waiting behind it.
     const filesystems = await readFilesystems(files, reader, problems, context);
     return {
-      takenAtMs: context.clock.wallMs(),
+      takenAtMs: clock.wallMs(),
       ...loads,
       ...memory,
       ...network,
@@ -91,6 +93,13 @@ export const systemPoller: Poller<SystemSample> = {
     };
   },
 };
+
+/** The same signal, without Node's warning of a leak: each of some thirty reads listens to it. */
+function forManyReads(signal: AbortSignal): AbortSignal {
+  const own = AbortSignal.any([signal]);
+  setMaxListeners(0, own);
+  return own;
+}
 
 async function readLoads(reader: PartReader) {
   const [loadavg, uptime, cpu, io, memory] = await Promise.all([

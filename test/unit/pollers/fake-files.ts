@@ -1,0 +1,40 @@
+// A host's files in memory. A value that is an error is thrown; a filesystem without an answer times out.
+import { HostError } from '../../../src/core/errors.js';
+import type { FilesystemStat, HostFiles, ReadOptions } from '../../../src/pollers/poller.js';
+
+export class FakeFiles implements HostFiles {
+  readonly texts: Map<string, string | HostError>;
+  readonly filesystems = new Map<string, FilesystemStat | HostError>();
+  readonly statted: string[] = [];
+
+  constructor(texts: Record<string, string | HostError>) {
+    this.texts = new Map(Object.entries(texts));
+  }
+
+  async read(path: string): Promise<string> {
+    return answer(this.texts.get(path) ?? missing(path));
+  }
+
+  async list(path: string): Promise<string[]> {
+    const names = [...this.texts.keys()]
+      .filter((file) => file.startsWith(`${path}/`))
+      .map((file) => file.slice(path.length + 1).split('/')[0] ?? '');
+    if (names.length === 0) throw missing(path);
+    return [...new Set(names)];
+  }
+
+  async statvfs(path: string, { timeoutMs }: ReadOptions = {}): Promise<FilesystemStat> {
+    this.statted.push(path);
+    const late = new HostError('TIMEOUT', { message: `${path}: no answer within ${timeoutMs} ms` });
+    return answer(this.filesystems.get(path) ?? late);
+  }
+}
+
+function missing(path: string): HostError {
+  return new HostError('FILE_MISSING', { message: `${path} does not exist` });
+}
+
+function answer<T>(value: T | HostError): T {
+  if (value instanceof HostError) throw value;
+  return value;
+}
