@@ -3,8 +3,6 @@
 import type { FamilyName, RenderedSample } from './families.js';
 import type { Family } from './family.js';
 
-export const contentType = 'text/plain; version=0.0.4; charset=utf-8';
-
 const labelCharsMax = 1024;
 
 /** A label value as it stands between the quotes. */

@@ -21,7 +21,9 @@ export const hostFamilies = {
     'Files that the newest sample could not read or understand.',
     'poller',
   ),
-  outrigger_host_info: gauge('What is known of the host; always 1.'),
+  outrigger_host_info: gauge(
+    "The host's labels in the inventory, and `cause`: why it is not up, as an error code; always 1.",
+  ),
 } as const;
 
 export const ownFamilies = {

@@ -1,7 +1,7 @@
 // What a metric family is: its type, its labels and its help, as data. Labels are those beside `instance`, which every
 // series of a host carries on the fleet page.
 
-export type FamilyType = 'gauge' | 'counter' | 'untyped' | 'histogram';
+type FamilyType = 'gauge' | 'counter' | 'untyped' | 'histogram';
 
 export type Family = { type: FamilyType; help: string; labels: readonly string[] };
 

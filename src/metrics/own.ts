@@ -23,7 +23,6 @@ const pollSecondsBuckets = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const misnamed = ['handles', 'requests', 'resources'].map((what) => `outrigger_nodejs_active_${what}_total`);
 
 export class OwnMetrics {
-  readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE;
   readonly #registry = new Registry();
   readonly #pollSeconds = new Histogram({
     ...described('outrigger_poll_duration_seconds'),

@@ -29,7 +29,7 @@ export interface HostFiles {
 }
 
 /** The part of a host's libvirt that pollers need. */
-export interface HostLibvirt {
+interface HostLibvirt {
   /** All domains, without waiting for busy ones. */
   domainStats(options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<DomainStats[]>;
 }

@@ -20,7 +20,7 @@ import { fields, hostileRecord, parseTextLine, parseUnsignedLine, unsigned } fro
 import { parseVmstat } from './proc/vmstat.js';
 
 /** uname's words, as far as /proc/sys/kernel has them (`machine`: Linux 6.1 and up). */
-export type Kernel = {
+type Kernel = {
   hostname?: string;
   domainname?: string;
   sysname?: string;

@@ -2,7 +2,7 @@
 import type { Problem } from '../problems.js';
 import { boundedLines, fields, unsignedAll } from './text.js';
 
-export const netDeviceFields = [
+const netDeviceFields = [
   'receiveBytes',
   'receivePackets',
   'receiveErrs',

@@ -3,7 +3,7 @@ import type { Problem } from '../problems.js';
 import { boundedLines, fields, unsigned, unsignedAll } from './text.js';
 
 /** Seconds since boot. What an old kernel does not count is absent. */
-export type CpuTimes = {
+type CpuTimes = {
   cpu: number;
   user: number;
   nice: number;
