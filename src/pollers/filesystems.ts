@@ -35,9 +35,10 @@ export async function readFilesystems(
   if (counted.length > filesystemsMax) {
     problems.add(`/proc/self/mounts: only ${filesystemsMax} of ${counted.length} filesystems are measured`);
   }
-  return Promise.all(
+  const measured = await Promise.all(
     counted.slice(0, filesystemsMax).map((mount) => measure(mount, files, problems, context)),
   );
+  return measured.filter((filesystem) => filesystem !== undefined);
 }
 
 export function isCounted({ fstype, mountpoint }: Mount): boolean {
@@ -49,7 +50,7 @@ async function measure(
   files: HostFiles,
   problems: Problems,
   { signal }: PollContext,
-): Promise<Filesystem> {
+): Promise<Filesystem | undefined> {
   try {
     const stat = await files.statvfs(mount.mountpoint, { timeoutMs: statvfsTimeoutMs, signal });
     const space = {
@@ -62,6 +63,8 @@ async function measure(
     return { ...mount, space };
   } catch (error) {
     if (!isAboutTheMount(error)) throw error;
+    // Hidden under a later mount on a directory above it: nobody on the host sees it either.
+    if (error.code === 'FILE_MISSING') return undefined;
     problems.add(error.message);
     return mount;
   }

@@ -140,6 +140,14 @@ describe('the system poller', () => {
     expect(sample.filesystems?.[1]).not.toHaveProperty('space');
   });
 
+  it('leaves out a filesystem that lies hidden under another', async () => {
+    const files = hostFiles();
+    files.filesystems.set('/srv', new HostError('FILE_MISSING', { message: '/srv: no such file' }));
+    const sample = await poll(files);
+    expect(sample.problems).toEqual([]);
+    expect(sample.filesystems?.map(({ mountpoint }) => mountpoint)).toEqual(['/']);
+  });
+
   it('stops when it is told to', async () => {
     const files = hostFiles();
     const reason = new HostError('ABORTED', { message: 'shutting down' });
