@@ -105,7 +105,7 @@ const redisUrl = setting((given) => {
   return new Secret(given);
 });
 
-export type ListenAddress = { host: string; port: number };
+type ListenAddress = { host: string; port: number };
 
 /** `host:port`, `[v6]:port`, `:port` or a port alone (all IPv4 addresses). Port 0 takes any free one. */
 function listenAddress(given: string): ListenAddress {

@@ -17,7 +17,7 @@ import {
 import type { Complaint } from './problem.js';
 
 export type Path = readonly (string | number)[];
-export type Position = { line: number; column: number };
+type Position = { line: number; column: number };
 
 export type YamlText = {
   /** Undefined when the text cannot be read as one YAML document. */

@@ -41,7 +41,7 @@ function complaintOf(issue: Issue): Complaint {
   return { message: `is not valid: ${issue.message}` };
 }
 
-export function pathText(path: Path): string {
+function pathText(path: Path): string {
   return path
     .map((segment, depth) => (typeof segment === 'number' ? `[${segment}]` : depth ? `.${segment}` : segment))
     .join('');

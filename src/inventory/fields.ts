@@ -44,7 +44,7 @@ function absent(raw: unknown): Refusal | undefined {
   return undefined;
 }
 
-export function text(raw: unknown): string | Refusal {
+function text(raw: unknown): string | Refusal {
   const missing = absent(raw);
   if (missing) return missing;
   if (typeof raw === 'number' || typeof raw === 'boolean') {
@@ -332,13 +332,13 @@ export function labelValue(raw: unknown): string | Refusal {
   return new Refusal(`is longer than ${labelValueCharsMax} characters`);
 }
 
-export function looksLikeKey(given: string): boolean {
+function looksLikeKey(given: string): boolean {
   return /-----BEGIN |PuTTY-User-Key-File|^\s*(ssh-(ed25519|rsa|dss)|ecdsa-sha2-\S+|sk-\S+)\s+AAAA/.test(
     given,
   );
 }
 
-export function keyInline(): Refusal {
+function keyInline(): Refusal {
   return new Refusal(
     'holds the text of a key; the inventory never holds secrets',
     'Put the key in a file that only the service may read, and write the path of that file here.',

@@ -45,7 +45,7 @@ export type HostLibvirt = {
 };
 
 export const libvirtTransports = ['auto', 'socket', 'helper'] as const;
-export type LibvirtTransport = (typeof libvirtTransports)[number];
+type LibvirtTransport = (typeof libvirtTransports)[number];
 
 export type Inventory = { readonly hosts: readonly Host[] };
 

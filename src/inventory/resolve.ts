@@ -9,9 +9,9 @@ import type { Host, HostLibvirt, HostSsh, InventoryDefaults, JumpHost } from './
 import type { Complaint } from './problem.js';
 import type { HostEntry, Layer } from './schema.js';
 
-export const defaultUser = 'outrigger';
-export const defaultSshPort = 22;
-export const defaultDetailsMs = 300_000;
+const defaultUser = 'outrigger';
+const defaultSshPort = 22;
+const defaultDetailsMs = 300_000;
 
 /** A complaint about one host; `path` is inside the host's entry. */
 export type Conflict = Complaint & { path: Path };

@@ -24,6 +24,9 @@ const missingGraceMsDefault = 2_000;
 /** How often the file is compared, for file systems without events. */
 const compareEveryMsDefault = 10_000;
 
+/** Reads of a file that changes while it is read. */
+const readAttemptsMax = 5;
+
 export type InventoryWatcherOptions = {
   file: string;
   /** What is in force now, as loaded from the file. */
@@ -181,10 +184,8 @@ export class InventoryWatcher implements AsyncDisposable {
   }
 
   async #load(): Promise<ReloadOutcome> {
-    // Taken before the read: a change during it makes the next check read again.
-    const fingerprint = await this.#fingerprint();
     const { file, defaults } = this.#options;
-    const read = await readInventoryFile(file);
+    const { fingerprint, read } = await this.#readWhole();
     const { inventory, problems } =
       'problem' in read ? { problems: [read.problem] } : parseInventory(read.text, file, defaults);
     if (this.#stop.signal.aborted) return 'unchanged';
@@ -196,6 +197,16 @@ export class InventoryWatcher implements AsyncDisposable {
     if (isEmptyDiff(diff)) return 'unchanged';
     await this.#call(() => this.#options.onChange(inventory, diff));
     return 'changed';
+  }
+
+  /** Reads again when the file changed meanwhile: half a file may be a good inventory with half of the hosts. */
+  async #readWhole() {
+    for (let attempt = 1; ; attempt++) {
+      const fingerprint = await this.#fingerprint();
+      const read = await readInventoryFile(this.#options.file);
+      if (attempt === readAttemptsMax || fingerprint === (await this.#fingerprint()))
+        return { fingerprint, read };
+    }
   }
 
   #report(problems: readonly Problem[]): void {

@@ -1,5 +1,5 @@
 // Settings: every variable, every kind of fault, and that secrets stay unseen.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
@@ -286,4 +286,15 @@ describe('warnings', () => {
       expect.stringMatching(/^AGENT_SSL_VERIFY is false/),
     ]);
   });
+});
+
+test('docs/settings.md has a row for every variable, and no other', () => {
+  const at = (path: string) => readFileSync(new URL(`../../../${path}`, import.meta.url), 'utf8');
+  const declared = at('src/core/settings.ts').matchAll(/^ {2}(AGENT_[A-Z_]+):/gm);
+  const rows = at('docs/settings.md').matchAll(/^\| (`AGENT_[^|]+)\|/gm);
+  const documented = [...rows].flatMap(([, cell = '']) =>
+    [...cell.matchAll(/`([A-Z_]+)`/g)].map(([, name]) => name),
+  );
+  expect(documented.sort()).toEqual([...declared].map(([, name]) => name).sort());
+  expect(documented.length).toBeGreaterThan(25);
 });

@@ -1,5 +1,5 @@
 // The inventory file, from text to hosts: every fault with its place, precedence, URIs.
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -12,6 +12,7 @@ import {
   problemsMax,
 } from '../../../src/inventory/load.js';
 import { formatProblem } from '../../../src/inventory/problem.js';
+import { hostKeys, sectionKeys } from '../../../src/inventory/schema.js';
 
 const defaults = { libvirtUri: 'qemu:///system', pollIntervalMs: 15_000 };
 const file = '/etc/outrigger/inventory.yaml';
@@ -462,11 +463,18 @@ describe('the file', () => {
       'trial ssh',
       'here local',
     ]);
-    const { hostKeys, sectionKeys } = await import('../../../src/inventory/schema.js');
-    const { readFile } = await import('node:fs/promises');
     const text = await readFile(example, 'utf8');
     const keys = [...hostKeys, ...Object.values(sectionKeys).flat()];
     expect(keys.filter((key) => !new RegExp(`\\b${key}:`).test(text))).toEqual([]);
+  });
+
+  test('docs/inventory.md has a row for every key', async () => {
+    const text = await readFile(new URL('../../../docs/inventory.md', import.meta.url), 'utf8');
+    const nested = Object.entries(sectionKeys).flatMap(([section, keys]) =>
+      keys.map((key) => `${section}.${key}`),
+    );
+    const keys = [...hostKeys.filter((key) => !(key in sectionKeys)), ...nested];
+    expect(keys.filter((key) => !text.includes(`| \`${key}\` |`))).toEqual([]);
   });
 
   test('a file that cannot be read is one problem with its mend', async () => {
