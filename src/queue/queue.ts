@@ -80,6 +80,7 @@ export class PollQueue implements AsyncDisposable {
   #queue: Queue<PollJob> | undefined;
   #schedules: PollSchedules | undefined;
   #worker: Worker | undefined;
+  #storeChanges = 0;
   #trustedSinceMs: number;
   #lastTickMs: number;
   #tickTimer: Timer | undefined;
@@ -200,6 +201,7 @@ export class PollQueue implements AsyncDisposable {
   }
 
   #onStoreState(state: StoreState): void {
+    this.#storeChanges++;
     this.#options.onStoreState?.(state);
     if (state.state !== 'up' || this.#closing) return;
     this.#trustedSinceMs = this.#clock.monotonicMs();
@@ -299,7 +301,9 @@ export class PollQueue implements AsyncDisposable {
 
   async #repairOne(schedules: PollSchedules, entry: Watched): Promise<RepairCause | undefined> {
     const { schedule } = entry;
+    const changes = this.#storeChanges;
     const next = await schedules.nextMs(schedule);
+    if (changes !== this.#storeChanges) return undefined; // it hung: the schedulers had no chance
     const found = diagnose(next, entry.seenNextMs, schedule.intervalMs, this.#clock.wallMs());
     if (next !== undefined) entry.seenNextMs = next;
     entry.repairedMs = this.#clock.monotonicMs();
