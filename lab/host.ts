@@ -4,14 +4,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  cgroupName,
-  type HostPlan,
-  makeHostKeys,
-  ruleComment,
-  writeHostFiles,
-  writeUserKeys,
-} from './plan.js';
+import { cgroupName, type HostPlan, labMark, makeHostKeys, writeHostFiles, writeUserKeys } from './plan.js';
 import { must, type RunOptions, type RunResult, run, waitUntil } from './run.js';
 
 export type LabHost = {
@@ -83,7 +76,7 @@ export async function raiseHost(plan: HostPlan): Promise<{ host: LabHost; libvir
 
 async function enter(plan: HostPlan): Promise<void> {
   const log = openSync(join(plan.dir, 'host.log'), 'a', 0o600);
-  const argv = [join(plan.dir, 'host.sh'), 'enter', plan.dir, plan.name, cgroupName(plan.lab), plan.image];
+  const argv = [join(plan.dir, 'host.sh'), 'enter', plan.dir, plan.name, cgroupName(plan.tag), plan.image];
   const child = spawn('/bin/bash', argv, { detached: true, stdio: ['ignore', log, log], cwd: '/' });
   closeSync(log);
   let ended = false;
@@ -128,6 +121,7 @@ function inside(plan: { name: string; dir: string }, argv: readonly string[]): s
     '--target',
     String(pid),
     '--mount',
+    '--root',
     '--uts',
     '--pid',
     '--cgroup',
@@ -188,7 +182,7 @@ export function controls(plan: HostPlan): LabHost {
   const rules = [
     ['INPUT', '-i', 'lo', '-d', plan.address],
     ['INPUT', '-i', 'lo', '-s', plan.address],
-  ].map((rule) => [...rule, '-m', 'comment', '--comment', ruleComment(plan.lab), '-j', 'DROP']);
+  ].map((rule) => [...rule, '-m', 'comment', '--comment', labMark(plan.tag), '-j', 'DROP']);
   const accept = async () => {
     for (const rule of rules) {
       while ((await run(['iptables', '-w', '5', '-C', ...rule])).code === 0)

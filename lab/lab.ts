@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import PQueue from 'p-queue';
 import { type GuestOptions, type GuestSpec, guestNames, inventoryText, type SshdOptions } from './files.js';
 import { controls, type LabHost, raiseHost } from './host.js';
-import { bridgeAddress, bridgeName, type HostPlan, knownHostsLines } from './plan.js';
+import { bridgeAddress, bridgeName, type HostPlan, knownHostsLines, labMark } from './plan.js';
 import { labPossible } from './possible.js';
 import { must, run } from './run.js';
 import { claim, keeperArgv, type LabState, loadState, saveState, subnetMax, sweep } from './state.js';
@@ -185,6 +185,7 @@ class RaisedLab implements Lab {
   async prepare(): Promise<void> {
     const bridge = bridgeName(this.subnet);
     await must(['ip', 'link', 'add', bridge, 'type', 'bridge']);
+    await must(['ip', 'link', 'set', bridge, 'alias', labMark(this.#state.tag)]);
     await must(['ip', 'address', 'add', `${bridgeAddress(this.subnet)}/24`, 'dev', bridge]);
     await must(['ip', 'link', 'set', bridge, 'up']);
     await mkdir(join(this.dir, 'keys'), { mode: 0o700 });
@@ -264,7 +265,7 @@ class RaisedLab implements Lab {
     if (state.guestsMade + specs.length > guestsMax) throw new Error(`a lab has at most ${guestsMax} guests`);
     const name = `kvm-${number}`;
     const plan: HostPlan = {
-      lab: state.name,
+      tag: state.tag,
       dir: join(state.dir, 'hosts', name),
       name,
       number,

@@ -21,7 +21,8 @@ import {
 import { must } from './run.js';
 
 export type HostPlan = {
-  lab: string;
+  /** The lab's name and the beginning of its id: never the same twice. */
+  tag: string;
   /** The host's own directory; it appears as /run/lab inside the host. */
   dir: string;
   name: string;
@@ -45,8 +46,9 @@ export type HostPlan = {
 const here = dirname(fileURLToPath(import.meta.url));
 
 export const bridgeName = (subnet: number) => `orl${subnet}`;
-export const cgroupName = (lab: string) => `outrigger-lab.${lab}`;
-export const ruleComment = (lab: string) => `outrigger-lab:${lab}`;
+export const cgroupName = (tag: string) => `outrigger-lab.${tag}`;
+/** On bridges and packet filter rules: what carries it belongs to that lab. */
+export const labMark = (tag: string) => `outrigger-lab:${tag}`;
 export const bridgeAddress = (subnet: number) => `198.18.${subnet}.1`;
 
 const directories = [

@@ -45,20 +45,25 @@ missing_packages() {
 
 policy=/usr/sbin/policy-rc.d
 policy_made=
-forget_policy() { if [ -n "$policy_made" ]; then rm -f "$policy"; fi; }
-trap forget_policy EXIT
+apt_log=
+tidy() {
+  if [ -n "$policy_made" ]; then rm -f "$policy"; fi
+  if [ -n "$apt_log" ]; then rm -f "$apt_log"; fi
+}
+trap tidy EXIT
 
 install_packages() {
-  local known=() package
+  local known=() unknown=() package
   if [ -z "$(find /var/lib/apt/lists -maxdepth 1 \( -name '*_Packages' -o -name '*_Packages.*' \) -print -quit 2> /dev/null)" ]; then
     say 'apt-get update'
     apt-get -qq update
   fi
   for package in "$@"; do
-    if apt-cache show "$package" > /dev/null 2>&1; then known+=("$package"); fi
+    if apt-cache show "$package" > /dev/null 2>&1; then known+=("$package"); else unknown+=("$package"); fi
   done
+  if [ ${#unknown[@]} -gt 0 ]; then say "apt knows no such packages here: ${unknown[*]}"; fi
   if [ ${#known[@]} -eq 0 ]; then return 0; fi
-  say "installing with apt: ${known[*]}"
+  say "installing with apt, which takes a minute or two: ${known[*]}"
   # asked by every package before it starts a service: 101 is "no"
   if [ ! -e "$policy" ]; then
     policy_made=1
@@ -67,10 +72,15 @@ install_packages() {
   fi
   local apt=(apt-get -qq -o Dpkg::Use-Pty=0 install -y --no-install-recommends "${known[@]}")
   export DEBIAN_FRONTEND=noninteractive
-  if ! "${apt[@]}" > /dev/null; then
+  apt_log=$(mktemp)
+  if ! "${apt[@]}" > "$apt_log" 2>&1; then
     say 'apt-get update, and once more'
     apt-get -qq update
-    "${apt[@]}" > /dev/null
+    if ! "${apt[@]}" > "$apt_log" 2>&1; then
+      tail -n 20 "$apt_log" >&2
+      say 'apt could not install them; its last words stand above'
+      exit 1
+    fi
   fi
   if [ -d /run/systemd/system ]; then
     local unit

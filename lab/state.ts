@@ -4,12 +4,14 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { HostPlan } from './plan.js';
+import { bridgeName, type HostPlan } from './plan.js';
 import { must } from './run.js';
 
 export type LabState = {
   name: string;
   id: string;
+  /** On everything it makes outside its directory. */
+  tag: string;
   subnet: number;
   dir: string;
   /** The process that raised it; undefined for a lab that has been released to outlive its raiser. */
@@ -99,8 +101,10 @@ export async function claim(wanted: Claim): Promise<LabState> {
   }
   await writeFile(join(dir, 'id'), id);
   await writeFile(join(dir, 'subnet'), String(subnet));
+  const tag = `${name}.${id.slice(0, 8)}`;
+  await writeFile(join(dir, 'tag'), tag);
   const owner = { pid: process.pid, ticks: startTicks(process.pid) ?? '' };
-  const state: LabState = { name, id, subnet, dir, owner, image, guestsMade: 0, hosts: [] };
+  const state: LabState = { name, id, tag, subnet, dir, owner, image, guestsMade: 0, hosts: [] };
   await saveState(state);
   return state;
 }
@@ -120,12 +124,14 @@ async function claimSubnet(name: string, wanted: number | undefined): Promise<nu
     if (await takeSubnet(name, subnet)) return subnet;
   }
   const holder = wanted === undefined ? '' : await readFile(subnetFile(wanted), 'utf8').catch(() => '');
-  throw new Error(
-    wanted === undefined ? 'every subnet has a lab' : `127.0.${wanted}.x belongs to lab ${holder}`,
-  );
+  if (wanted === undefined) throw new Error('every subnet has a lab');
+  const owner = holder === '' ? `whoever made the bridge ${bridgeName(wanted)}` : `lab ${holder}`;
+  throw new Error(`127.0.${wanted}.x belongs to ${owner}`);
 }
 
+/** A bridge of that subnet means that a lab this registry does not know has it (one raised in a chroot, say). */
 async function takeSubnet(name: string, subnet: number): Promise<boolean> {
+  if (existsSync(`/sys/class/net/${bridgeName(subnet)}`)) return false;
   try {
     await mkdir(labRoot, { recursive: true, mode: 0o755 });
     await writeFile(subnetFile(subnet), name, { flag: 'wx' });

@@ -5,6 +5,9 @@
 #        sweep.sh --keep ROOT NAME ID   waits until standard input ends (its raiser is gone or is done), then does that;
 #                                a line "release" ends it without
 set -uo pipefail
+
+# All in a function, so that a keeper that waits for days has read the whole script and not what it is by then.
+main() {
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 if [ "$1" = --keep ]; then
   shift
@@ -28,9 +31,12 @@ if [ ! -d "$link" ]; then rm -f "$root/.lock-$name"; exit 0; fi
 if [ -n "$id" ] && [ "$(cat "$link/id" 2>/dev/null)" != "$id" ]; then exit 0; fi
 dir=$(readlink -f "$link")
 subnet=$(cat "$link/subnet" 2>/dev/null)
-group="outrigger-lab.$name"
+# Its mark on what it made: another registry of labs on this machine (a chroot) may use the same names and subnets.
+tag=$(cat "$link/tag" 2>/dev/null || echo "$name")
+mark="outrigger-lab:$tag"
+bridge="orl$subnet"
 
-cgroups() { awk -v g="$group" '$3 == "cgroup" || $3 == "cgroup2" { print $2 "/" g }' /proc/self/mounts; }
+cgroups() { awk -v g="outrigger-lab.$tag" '$3 == "cgroup" || $3 == "cgroup2" { print $2 "/" g }' /proc/self/mounts; }
 processes() {
   local pid ticks file fields
   for file in "$dir"/hosts/*/init.pid; do
@@ -53,16 +59,18 @@ for _ in $(seq 200); do
 done
 
 if command -v iptables > /dev/null; then
-  iptables -w 5 -S 2>/dev/null | grep -E -- "--comment \"?outrigger-lab:$name\"?( |$)" | sed 's/^-A/-D/; s/"//g' | while read -r rule; do
+  iptables -w 5 -S 2>/dev/null | grep -E -- "--comment \"?${mark//./\\.}\"?( |$)" | sed 's/^-A/-D/; s/"//g' | while read -r rule; do
     # shellcheck disable=SC2086
     iptables -w 5 $rule
   done
 fi
-if [ -n "$subnet" ]; then
-  for device in /sys/class/net/orl"$subnet"h*; do
-    if [ -e "$device" ]; then ip link del "${device##*/}" 2>/dev/null; fi
-  done
-  if [ -e "/sys/class/net/orl$subnet" ]; then ip link del "orl$subnet"; fi
+if [ -n "$subnet" ] && [ -e "/sys/class/net/$bridge" ]; then
+  if [ "$(cat "/sys/class/net/$bridge/ifalias" 2>/dev/null)" = "$mark" ] || [ ! -e "$link/tag" ]; then
+    for device in /sys/class/net/"$bridge"h*; do
+      if [ -e "$device" ]; then ip link del "${device##*/}" 2>/dev/null; fi
+    done
+    ip link del "$bridge"
+  fi
 fi
 for _ in $(seq 100); do
   left=0
@@ -79,3 +87,5 @@ rm -f "$link" "$root/.lock-$name"
 if [ -n "$subnet" ] && [ "$(cat "$root/.subnet-$subnet" 2>/dev/null)" = "$name" ]; then rm -f "$root/.subnet-$subnet"; fi
 rmdir "$root" 2>/dev/null
 exit 0
+}
+main "$@"

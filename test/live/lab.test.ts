@@ -298,6 +298,7 @@ describe.runIf(possible.ok)('a lab of two hosts with two guests each', () => {
     expect(remains(`${name}-c`)).toEqual([]);
 
     await kvm2.dropPackets();
+    expect((await run(['iptables', '-S'])).stdout).toContain(name);
     const pids = lab.hosts.flatMap((host) => host.pids(''));
     expect(pids.length).toBeGreaterThan(10);
     await lab.down();
@@ -310,18 +311,20 @@ describe.runIf(possible.ok)('a lab of two hosts with two guests each', () => {
     expect(remains(name)).toEqual([]);
   });
 
+  /** What of a lab can be found outside its processes: mounts, registry entries, control groups. */
   function remains(lab: string): string[] {
     const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n');
     const root = '/run/outrigger-lab';
+    const groups = mounts
+      .filter((line) => / cgroup2? /.test(line))
+      .map((line) => line.split(' ')[1] ?? '')
+      .flatMap((top) => readdirSync(top).filter((entry) => entry.startsWith(`outrigger-lab.${lab}.`)));
     return [
       ...mounts.filter((line) => line.includes(`${root}/${lab}/`)),
       ...(existsSync(root)
         ? readdirSync(root).filter((entry) => entry === lab || entry === `.lock-${lab}`)
         : []),
-      ...mounts
-        .filter((line) => / cgroup2? /.test(line))
-        .map((line) => join(line.split(' ')[1] ?? '', `outrigger-lab.${lab}`))
-        .filter(existsSync),
+      ...groups,
     ];
   }
 });
