@@ -14,6 +14,7 @@ export default defineConfig({
       {
         test: {
           name: 'live',
+          globalSetup: ['test/support/build.ts'],
           include: ['test/live/**/*.test.ts', 'test/fault/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 240_000,

@@ -30,8 +30,16 @@ async function main(): Promise<number> {
   let lab: Lab | undefined;
   let service: ChildProcess | undefined;
   try {
-    say(`Raising ${hosts} KVM hosts with ${guests} guests each: real sshd, libvirtd and QEMU (emulated CPUs) …`);
-    lab = await raiseLab({ name: 'demo', hosts, guests, signal: stop.signal, onProgress: (line) => say(`  ${line}`) });
+    say(
+      `Raising ${hosts} KVM hosts with ${guests} guests each: real sshd, libvirtd and QEMU (emulated CPUs) …`,
+    );
+    lab = await raiseLab({
+      name: 'demo',
+      hosts,
+      guests,
+      signal: stop.signal,
+      onProgress: (line) => say(`  ${line}`),
+    });
     const port = await freePort();
     const env = {
       ...process.env,
@@ -63,7 +71,11 @@ async function main(): Promise<number> {
 }
 
 function start(argv: string[], env: NodeJS.ProcessEnv): ChildProcess {
-  return spawn(process.execPath, ['--import', 'tsx', outrigger, ...argv], { env, stdio: 'inherit', detached: true });
+  return spawn(process.execPath, ['--import', 'tsx', outrigger, ...argv], {
+    env,
+    stdio: 'inherit',
+    detached: true,
+  });
 }
 
 function ended(child: ChildProcess): Promise<void> {
@@ -90,7 +102,10 @@ function aborted(signal: AbortSignal): Promise<void> {
 async function fresh(port: number): Promise<void> {
   const endMs = performance.now() + freshWithinMs;
   while (performance.now() < endMs && !stop.signal.aborted) {
-    const text = await fetch(`http://127.0.0.1:${port}/metrics`).then((answer) => answer.text(), () => '');
+    const text = await fetch(`http://127.0.0.1:${port}/metrics`).then(
+      (answer) => answer.text(),
+      () => '',
+    );
     const seen = text.match(/^libvirt_domain_info_state\{/gm)?.length ?? 0;
     if (seen >= hosts * guests) return;
     await new Promise((resolve) => setTimeout(resolve, 250));
@@ -111,7 +126,12 @@ async function freePort(): Promise<number> {
   throw new Error('no free port');
 }
 
-async function tell(lab: Lab, port: number, dataDir: string, env: Record<string, string | undefined>): Promise<void> {
+async function tell(
+  lab: Lab,
+  port: number,
+  dataDir: string,
+  env: Record<string, string | undefined>,
+): Promise<void> {
   const url = `http://127.0.0.1:${port}`;
   const first = lab.hosts[0]?.name ?? 'kvm-1';
   const envFile = join(dataDir, 'env');

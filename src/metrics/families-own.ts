@@ -9,6 +9,7 @@ export const hostFamilies = {
     '1 for the state that the session with the host is in, 0 for the others.',
     'state',
   ),
+  outrigger_host_cause_info: gauge('Why the host is not well, as an error code; absent while it is.', 'code'),
   outrigger_host_maintenance: gauge('1 when the inventory says that the host is in maintenance.'),
   outrigger_host_last_success_timestamp_seconds: gauge(
     'When a poll of the host last went well, seconds since the epoch; absent while none has.',

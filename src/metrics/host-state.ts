@@ -12,6 +12,8 @@ export type HostStateView = {
   /** The session's state, and all that there are. */
   state: string;
   states: readonly string[];
+  /** Code of the error that keeps it from being up. */
+  cause?: string | undefined;
   maintenance: boolean;
   /** Wall milliseconds of the newest good poll of any kind. */
   lastSuccessMs?: number | undefined;
@@ -39,6 +41,7 @@ export function renderHostState(view: HostStateView): RenderedSample {
       state === view.state ? 1 : 0,
     );
   }
+  if (view.cause) lines.add('outrigger_host_cause_info', `${host},${label('code', view.cause)}`, 1);
   lines.add('outrigger_host_maintenance', host, view.maintenance ? 1 : 0);
   if (view.lastSuccessMs !== undefined) {
     lines.add('outrigger_host_last_success_timestamp_seconds', host, view.lastSuccessMs / msPerSecond);

@@ -1,0 +1,17 @@
+#!/usr/bin/env node
+// The bin. It checks the Node version before it loads anything that an old Node cannot, and refuses to do more: each
+// command is a file of its own, loaded when it is called.
+const nodeMin = [20, 19] as const;
+
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+if (major < nodeMin[0] || (major === nodeMin[0] && minor < nodeMin[1])) {
+  process.stderr.write(
+    `outrigger needs Node ${nodeMin.join('.')} or newer; this is ${process.version}. Install a newer one and try again.\n`,
+  );
+  process.exit(1);
+}
+
+const { runCommandLine } = await import('./program.js');
+await runCommandLine(process.argv);
+
+export {};

@@ -1,0 +1,55 @@
+// The command line: names, arguments and help of every command. It refuses to do their work: each is loaded when called.
+import { Command, CommanderError } from 'commander';
+import { describe, hintOf } from '../core/errors.js';
+import { version } from '../core/version.js';
+
+const exitMisuse = 2;
+
+/** Runs the command that `argv` names and sets the exit code: 0 good, 1 something is wrong, 2 misuse. */
+export async function runCommandLine(argv: readonly string[]): Promise<void> {
+  const program = new Command('outrigger')
+    .description('Watches KVM hosts over SSH and runs jobs on their VMs. Nothing is installed on the hosts.')
+    .version(version)
+    .exitOverride()
+    .showHelpAfterError('(outrigger --help lists the commands)')
+    .configureHelp({ showGlobalOptions: true });
+  program
+    .command('run')
+    .description('run the service in the foreground; SIGTERM ends it, SIGHUP reads the inventory again')
+    .action(async () => {
+      const { run } = await import('./run.js');
+      process.exitCode = await run(process.env);
+    });
+  program
+    .command('check')
+    .argument('[hosts...]', 'only these hosts')
+    .option('--offline', 'settings and inventory only; connects to nothing')
+    .option('--json', 'print JSON')
+    .description('connect to every host and say what is wrong and how to mend it')
+    .action(async (hosts: string[], options: { offline?: boolean; json?: boolean }) => {
+      const { check } = await import('./check.js');
+      process.exitCode = await check(process.env, hosts, options);
+    });
+  program
+    .command('enroll')
+    .argument('<host>', 'a host of the inventory')
+    .option('--yes', 'store the keys that the host shows')
+    .option('--json', 'print JSON')
+    .description("show the host's SSH keys, store them with --yes, print the authorized_keys lines it needs")
+    .action(async (host: string, options: { yes?: boolean; json?: boolean }) => {
+      const { enroll } = await import('./enroll.js');
+      process.exitCode = await enroll(process.env, host, options);
+    });
+  try {
+    await program.parseAsync(argv);
+  } catch (error) {
+    process.exitCode = failed(error);
+  }
+}
+
+function failed(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitMisuse;
+  const hint = hintOf(error);
+  process.stderr.write(`outrigger: ${describe(error)}\n${hint ? `  ${hint}\n` : ''}`);
+  return 1;
+}

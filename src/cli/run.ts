@@ -1,0 +1,36 @@
+// `outrigger run`: the service in the foreground until SIGTERM or SIGINT. It refuses to go into the background: that is the
+// service manager's work.
+import { createLog } from '../core/log.js';
+import { Service } from '../service.js';
+import { type Environment, readConfiguration } from './configuration.js';
+
+/** After this long the process ends whatever still hangs. */
+const exitWithinMs = 28_000;
+
+export async function run(env: Environment): Promise<number> {
+  const configuration = await readConfiguration(env);
+  if (!configuration) return 1;
+  const { settings, inventory } = configuration;
+  const log = createLog({ level: settings.logLevel, file: settings.logFile });
+  const stopSignal = signalled(['SIGTERM', 'SIGINT']);
+  const service = await Service.start(settings, inventory, log);
+  const reload = () => void service.reload().catch((error) => log.error({ error }, 'reload failed'));
+  process.on('SIGHUP', reload);
+  const signal = await stopSignal;
+  process.off('SIGHUP', reload);
+  log.info({ signal }, 'stopping');
+  const late = setTimeout(() => {
+    log.error('something did not stop in time');
+    process.exit(1);
+  }, exitWithinMs);
+  await service.stop();
+  clearTimeout(late);
+  log.info('stopped');
+  return 0;
+}
+
+function signalled(signals: readonly NodeJS.Signals[]): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    for (const signal of signals) process.once(signal, resolve);
+  });
+}

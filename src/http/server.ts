@@ -1,0 +1,139 @@
+// The HTTP face: metrics and health. It is handed plain sources and refuses to know where their answers come from.
+// Errors are problem+json (RFC 9457); what went wrong inside never reaches the caller.
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { Readable } from 'node:stream';
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { HostError } from '../core/errors.js';
+import type { Log } from '../core/log.js';
+import type { Secret } from '../core/secret.js';
+
+export type Check = { ok: boolean; detail: string };
+export type Readiness = { ready: boolean; checks: Record<string, Check> };
+
+export type HttpSources = {
+  fleetPage(): Promise<Iterable<string>>;
+  /** Undefined for a host that the inventory does not have. */
+  hostPage(name: string): string | undefined;
+  collectorPage(): Promise<string>;
+  readiness(): Readiness;
+};
+
+export type HttpOptions = {
+  host: string;
+  port: number;
+  /** What /metrics asks for now; undefined: nothing. */
+  metricsToken: () => Secret | undefined;
+  sources: HttpSources;
+  log: Log;
+};
+
+export type HttpServer = { url: string; close(): Promise<void> };
+
+const expositionType = 'text/plain; version=0.0.4; charset=utf-8';
+
+/** A client must send its request within this time, and may keep an idle connection this long. */
+const requestTimeoutMs = 10_000;
+const keepAliveTimeoutMs = 72_000;
+
+export async function serveHttp({
+  host,
+  port,
+  metricsToken,
+  sources,
+  log,
+}: HttpOptions): Promise<HttpServer> {
+  const app = fastify({
+    logger: false,
+    requestTimeout: requestTimeoutMs,
+    keepAliveTimeout: keepAliveTimeoutMs,
+    forceCloseConnections: true,
+    bodyLimit: 64 * 1024,
+    exposeHeadRoutes: true,
+  });
+  app.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
+    const status = error.statusCode ?? 500;
+    if (status >= 500) log.error({ error, path: request.url }, 'request failed');
+    return problem(reply, status, status >= 500 ? 'internal error' : error.message);
+  });
+  app.setNotFoundHandler((request, reply) =>
+    problem(reply, 404, `nothing is at ${request.url.split('?')[0]}`),
+  );
+  addMetrics(app, sources, metricsToken);
+  addHealth(app, sources);
+  await listen(app, host, port);
+  const [bound] = app.addresses();
+  const taken = typeof bound === 'object' ? bound.port : port;
+  return { url: `http://${urlHost(host)}:${taken}`, close: () => app.close() };
+}
+
+function addMetrics(app: FastifyInstance, sources: HttpSources, token: HttpOptions['metricsToken']): void {
+  const guarded = { onRequest: requireBearer(token) };
+  app.get('/metrics', guarded, async (_request, reply) => page(reply, await sources.fleetPage()));
+  app.get('/metrics/collector', guarded, async (_request, reply) =>
+    page(reply, [await sources.collectorPage()]),
+  );
+  app.get<{ Params: { name: string } }>('/metrics/hosts/:name', guarded, async (request, reply) => {
+    const text = sources.hostPage(request.params.name);
+    if (text === undefined) return problem(reply, 404, `no host ${request.params.name} in the inventory`);
+    return page(reply, [text]);
+  });
+}
+
+function addHealth(app: FastifyInstance, sources: HttpSources): void {
+  app.get('/livez', async () => ({ status: 'live' }));
+  app.get('/readyz', async (_request, reply) => {
+    const { ready, checks } = sources.readiness();
+    return reply.code(ready ? 200 : 503).send({ status: ready ? 'ready' : 'not ready', checks });
+  });
+}
+
+function page(reply: FastifyReply, parts: Iterable<string>): FastifyReply {
+  return reply.type(expositionType).send(Readable.from(parts, { objectMode: false }));
+}
+
+function requireBearer(token: HttpOptions['metricsToken']) {
+  return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> => {
+    const wanted = token();
+    if (!wanted || equal(request.headers.authorization ?? '', `Bearer ${wanted.expose()}`)) return undefined;
+    reply.header('www-authenticate', 'Bearer');
+    return problem(reply, 401, 'metrics want the bearer token of AGENT_METRICS_TOKEN_FILE');
+  };
+}
+
+/** Takes the same time for every wrong token. */
+function equal(a: string, b: string): boolean {
+  const digest = (text: string) => createHash('sha256').update(text).digest();
+  return timingSafeEqual(digest(a), digest(b));
+}
+
+function problem(reply: FastifyReply, status: number, detail: string): FastifyReply {
+  return reply.code(status).type('application/problem+json').send({ type: 'about:blank', status, detail });
+}
+
+async function listen(app: FastifyInstance, host: string, port: number): Promise<void> {
+  try {
+    await app.listen({ host, port });
+  } catch (cause) {
+    await app.close();
+    throw listenError(cause as NodeJS.ErrnoException, host, port);
+  }
+}
+
+function listenError(cause: NodeJS.ErrnoException, host: string, port: number): HostError {
+  const at = `${urlHost(host)}:${port}`;
+  const reasons: Record<string, string> = {
+    EADDRINUSE: `cannot listen on ${at}: another process has this port`,
+    EACCES: `cannot listen on ${at}: ports below 1024 need a privilege`,
+    EADDRNOTAVAIL: `cannot listen on ${at}: no interface of this machine has that address`,
+  };
+  const reason = reasons[cause.code ?? ''];
+  return new HostError('SETTINGS', {
+    message: reason ?? `cannot listen on ${at}`,
+    hint: 'choose another address with AGENT_LISTEN=host:port',
+    ...(!reason && { cause }),
+  });
+}
+
+function urlHost(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}

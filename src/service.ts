@@ -1,0 +1,241 @@
+// The composition root: the one file that knows everything. It starts the parts in order, joins them with plain callbacks,
+// and stops them in reverse within a deadline. It refuses to do any part's work.
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Clock, sleep, systemClock } from './core/clock.js';
+import { Closers } from './core/closers.js';
+import type { Log } from './core/log.js';
+import { Secret } from './core/secret.js';
+import type { Settings } from './core/settings.js';
+import { version } from './core/version.js';
+import { Fleet } from './fleet/fleet.js';
+import { SampleStore } from './fleet/samples.js';
+import { FleetPages } from './http/fleet-pages.js';
+import { type Readiness, serveHttp } from './http/server.js';
+import type { Inventory } from './inventory/host.js';
+import { formatProblem, type Problem } from './inventory/problem.js';
+import { InventoryWatcher } from './inventory/watch.js';
+import { OwnMetrics } from './metrics/own.js';
+import { HostPolls, pollerNames, type Samples } from './pollers/runner.js';
+import { type StoreAddress, urlAddress } from './queue/connection.js';
+import { EmbeddedStore } from './queue/embedded-store.js';
+import { PollQueue } from './queue/queue.js';
+import { SshConnector } from './ssh/connect.js';
+
+/** A service manager kills after 30 s: everything has ended before. */
+const stopWithinMs = 25_000;
+const queueCloseMs = 8_000;
+
+/** Between an event and the poll that it asks for: several events in a row are one poll. */
+const eventSettleMs = 250;
+
+export class Service {
+  readonly #settings: Settings;
+  readonly #log: Log;
+  readonly #clock: Clock;
+  readonly #parts = new Closers();
+  readonly #samples: SampleStore<Samples>;
+  readonly #fleet: Fleet;
+  readonly #pages: FleetPages;
+  readonly #polls: HostPolls;
+  readonly #own: OwnMetrics;
+  readonly #lookingAgain = new Set<string>();
+  #inventory: Inventory;
+  #problems: readonly Problem[] = [];
+  #polled = false;
+  #metricsToken: Secret | undefined;
+  #queue: PollQueue | undefined;
+  #watcher: InventoryWatcher | undefined;
+  #stopping: Promise<void> | undefined;
+  /** Where it listens. */
+  url = '';
+
+  private constructor(settings: Settings, inventory: Inventory, log: Log, clock: Clock) {
+    this.#settings = settings;
+    this.#inventory = inventory;
+    this.#log = log;
+    this.#clock = clock;
+    this.#samples = new SampleStore(clock);
+    this.#fleet = new Fleet({
+      connector: new SshConnector({ log, clock }),
+      knownHostsFile: join(settings.dataDir, 'known_hosts'),
+      clock,
+      log,
+      onConnectFailure: ({ code }) => this.#own.connectFailed(code),
+      onEvent: ({ host }) => this.#lookAgain(host.name),
+    });
+    this.#pages = new FleetPages(this.#fleet, this.#samples);
+    this.#polls = new HostPolls({
+      fleet: this.#fleet,
+      samples: this.#samples,
+      clock,
+      onSample: (host, poller, sample) => {
+        this.#polled = true;
+        this.#pages.put(host, poller, sample);
+      },
+      onDone: (poller, outcome, durationMs) => {
+        if (outcome === 'host-down') this.#own.pollNotRun(poller, outcome);
+        else this.#own.pollDone(poller, outcome, durationMs);
+      },
+    });
+    this.#own = new OwnMetrics({
+      version,
+      read: () => ({
+        sessions: this.#fleet.countByState(),
+        storeUp: this.#queue?.state().state === 'up',
+        inventoryHosts: this.#inventory.hosts.length,
+        inventoryValid: this.#problems.length === 0,
+      }),
+    });
+  }
+
+  /** Throws HostError SETTINGS or STORE when it cannot start; nothing stays behind then. */
+  static async start(
+    settings: Settings,
+    inventory: Inventory,
+    log: Log,
+    clock = systemClock,
+  ): Promise<Service> {
+    const service = new Service(settings, inventory, log, clock);
+    try {
+      await service.#start();
+      return service;
+    } catch (error) {
+      await service.stop();
+      throw error;
+    }
+  }
+
+  /** Reads the inventory and the metrics token again, and tries again whatever is down. */
+  async reload(): Promise<void> {
+    await this.#readMetricsToken();
+    await this.#watcher?.reload();
+    this.#fleet.retryNow();
+  }
+
+  /** Ends everything; resolves within `stopWithinMs`, whatever hangs. */
+  stop(): Promise<void> {
+    const closed = () => this.#parts.close((error) => this.#log.error({ error }, 'a part did not close'));
+    this.#stopping ??= Promise.race([closed(), sleep(this.#clock, stopWithinMs)]);
+    return this.#stopping;
+  }
+
+  async #start(): Promise<void> {
+    await mkdir(this.#settings.dataDir, { recursive: true, mode: 0o700 });
+    this.#parts.add(() => this.#fleet.stop());
+    await this.#readMetricsToken();
+    await this.#listen();
+    const store = await this.#openStore();
+    const queue = PollQueue.start({
+      store,
+      log: this.#log,
+      clock: this.#clock,
+      run: (host, poller) => this.#polls.run(host, poller),
+      onRepair: () => this.#own.schedulerRepaired(),
+      onSkip: (_host, poller) => this.#own.pollSkipped(poller),
+    });
+    this.#queue = queue;
+    this.#parts.add(() => queue.close(queueCloseMs));
+    await this.#apply(this.#inventory);
+    this.#follow();
+    this.#log.info({ hosts: this.#inventory.hosts.length }, 'started');
+  }
+
+  async #listen(): Promise<void> {
+    const http = await serveHttp({
+      ...this.#settings.listen,
+      metricsToken: () => this.#metricsToken,
+      log: this.#log,
+      sources: {
+        fleetPage: async () => chain(this.#pages.all(), await this.#own.text()),
+        hostPage: (name) => this.#pages.one(name),
+        collectorPage: () => this.#own.text(),
+        readiness: () => this.#readiness(),
+      },
+    });
+    this.#parts.add(() => http.close());
+    this.url = http.url;
+    this.#log.info({ url: http.url, version }, 'listening');
+  }
+
+  async #readMetricsToken(): Promise<void> {
+    const file = this.#settings.metricsTokenFile;
+    if (file) this.#metricsToken = new Secret((await readFile(file, 'utf8')).trim());
+  }
+
+  async #openStore(): Promise<StoreAddress> {
+    const { redisUrl, dataDir } = this.#settings;
+    if (redisUrl) return urlAddress(redisUrl);
+    const store = await EmbeddedStore.start({ dataDir, log: this.#log, clock: this.#clock });
+    this.#parts.add(() => store.stop());
+    return store.address;
+  }
+
+  #follow(): void {
+    const watcher = new InventoryWatcher({
+      file: this.#settings.inventoryFile,
+      current: this.#inventory,
+      defaults: this.#settings,
+      clock: this.#clock,
+      log: this.#log,
+      onChange: (inventory) => this.#apply(inventory),
+      onProblem: (problems) => {
+        this.#problems = problems;
+      },
+    });
+    this.#parts.add(() => watcher.close());
+    this.#watcher = watcher.start();
+  }
+
+  /** Makes sessions, samples and schedules follow the inventory. */
+  async #apply(inventory: Inventory): Promise<void> {
+    this.#inventory = inventory;
+    const names = new Set(inventory.hosts.map(({ name }) => name));
+    await this.#fleet.apply(inventory.hosts);
+    this.#samples.retain(names);
+    this.#pages.retain(names);
+    const schedules = inventory.hosts.flatMap(({ name: host, poll: { intervalMs } }) =>
+      pollerNames.map((poller) => ({ host, poller, intervalMs })),
+    );
+    await this.#queue?.setSchedules(schedules);
+  }
+
+  #lookAgain(host: string): void {
+    if (this.#lookingAgain.has(host)) return;
+    this.#lookingAgain.add(host);
+    this.#clock.after(eventSettleMs, () => {
+      this.#lookingAgain.delete(host);
+      this.#polls.run(host, 'vms').catch(() => undefined);
+    });
+  }
+
+  #readiness(): Readiness {
+    const store = this.#queue?.state();
+    const empty = this.#inventory.hosts.length === 0;
+    const checks = {
+      store: { ok: store?.state === 'up', detail: store?.why ?? store?.state ?? 'starting' },
+      inventory: { ok: true, detail: inventoryDetail(this.#inventory, this.#problems) },
+      polls: {
+        ok: this.#polled || empty,
+        detail: this.#polled
+          ? 'at least one has succeeded'
+          : empty
+            ? 'no hosts to poll'
+            : 'none has succeeded yet',
+      },
+    };
+    return { ready: Object.values(checks).every(({ ok }) => ok), checks };
+  }
+}
+
+function inventoryDetail({ hosts }: Inventory, [first, ...more]: readonly Problem[]): string {
+  const inForce = `${hosts.length} ${hosts.length === 1 ? 'host' : 'hosts'}`;
+  if (!first) return inForce;
+  const others = more.length > 0 ? ` (and ${more.length} more)` : '';
+  return `${inForce}; the file now has a problem and is not taken: ${formatProblem(first)}${others}`;
+}
+
+function* chain(pages: Iterable<string>, last: string): Generator<string> {
+  yield* pages;
+  yield last;
+}
