@@ -80,8 +80,8 @@ function isFrozen(nextMs: number | undefined, intervalMs: number, wallMs: number
 export type Diagnosis = 'missing' | 'frozen' | 'behind' | 'moving';
 
 /**
- * `moving`: its next run is ahead and not the one we saw last, so its jobs are taken, by another replica if not by us.
- * Everything else wants removing and setting anew.
+ * `moving`: its next run is ahead or just due, and not the one we saw last, so its jobs are taken, by another replica if
+ * not by us. One that stopped is more than an interval behind by then. Everything but `moving` wants setting anew.
  */
 export function diagnose(
   nextMs: number | undefined,
@@ -91,7 +91,7 @@ export function diagnose(
 ): Diagnosis {
   if (nextMs === undefined) return 'missing';
   if (isFrozen(nextMs, intervalMs, wallMs)) return 'frozen';
-  return nextMs > wallMs && nextMs !== lastSeenMs ? 'moving' : 'behind';
+  return nextMs > wallMs - intervalMs && nextMs !== lastSeenMs ? 'moving' : 'behind';
 }
 
 export class PollSchedules {

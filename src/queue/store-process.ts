@@ -17,6 +17,8 @@ const readyPollMs = 20;
 const killWaitMs = 1_000;
 const orphanTermMs = 3_000;
 const exitPollMs = 20;
+/** Its last lines may come a little after the process; a child of its own may hold the pipe for long. */
+const lastWordsMs = 500;
 /** Longest log line passed on, in characters. */
 const lineCharsMax = 500;
 /** Last lines kept to explain an early end. */
@@ -43,8 +45,13 @@ export class StoreProcess {
     this.pid = pid;
     this.#files = files;
     this.exited = new Promise((resolve) => {
-      child.once('close', (code, signal) => {
-        resolve({ code, signal, complaint: this.#lines.findLast(isGrave), lastLine: this.#lines.at(-1) });
+      child.once('exit', (code, signal) => {
+        const settle = () => {
+          clearTimeout(timer);
+          resolve({ code, signal, complaint: this.#lines.findLast(isGrave), lastLine: this.#lines.at(-1) });
+        };
+        const timer = setTimeout(settle, lastWordsMs);
+        child.once('close', settle);
       });
     });
     for (const stream of [child.stdout, child.stderr]) {

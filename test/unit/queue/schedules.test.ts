@@ -84,7 +84,9 @@ describe('diagnose', () => {
   it.each([
     ['no scheduler', undefined, undefined, 'missing'],
     ['next run an hour ahead', wall + 3_600_000, undefined, 'frozen'],
-    ['next run in the past', wall - 1, undefined, 'behind'],
+    ['next run more than an interval ago', wall - 15_000, undefined, 'behind'],
+    ['next run just due, about to be taken', wall - 5, undefined, 'moving'],
+    ['next run just due, and it is the one seen before', wall - 5, wall - 5, 'behind'],
     ['next run ahead, first look', wall + 5_000, undefined, 'moving'],
     ['next run moved on since', wall + 5_000, wall - 10_000, 'moving'],
     ['next run ahead but it is the one seen before', wall + 5_000, wall + 5_000, 'behind'],
