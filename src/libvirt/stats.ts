@@ -111,21 +111,36 @@ const replyElementsMax = 262_144;
 /** A field with a higher index goes to `other`. */
 const elementIndexMax = 16_383;
 /** Different field names remembered per connection. */
-const fieldsMax = 65_536;
+const fieldsRememberedMax = 65_536;
+/** libvirt's own limit is 80. */
+const fieldCharsRememberedMax = 128;
+/** A longer text (a disk's path, say) is made anew each time. */
+const textCharsRememberedMax = 1024;
 const paramBytesMin = 12;
 const recordBytesMin = 28;
 
 type RecordGroup = 'state' | 'cpu' | 'balloon' | 'vcpu' | 'perf' | 'memory' | 'dirtyrate' | 'other';
 type ListGroup = 'vcpus' | 'nets' | 'blocks' | 'iothreads';
 
+/** How something was written on the wire. */
+type Words = readonly number[];
+
 /** Where a field's value belongs. `place` is the same for all fields of one record. */
-type Field = { text: string; place: number; key: string } & (
+type Field = { words: Words; place: number; key: string } & (
   | { group: RecordGroup; index: undefined }
   | { group: ListGroup; index: number }
 );
 
-/** What came the last time for one domain, to compare with. */
-type Memory = { domain: DomainRef; encoded: Buffer; position: number; fields: Field[]; texts: string[] };
+type Text = { text: string; words: Words };
+
+/** What came the last time for one domain, to compare with. `position`: where in the reply. */
+type Memory = {
+  domain: DomainRef;
+  words: Words;
+  position: number;
+  fields: Field[];
+  texts: (Text | undefined)[];
+};
 
 type Budget = { fields: number; elements: number };
 
@@ -161,8 +176,8 @@ export class DomainStatsDecoder {
     let textCount = 0;
     for (let index = 0; index < count; index++) {
       let field = fields[index];
-      if (field === undefined || !reader.skipString(field.text)) {
-        field = this.#field(reader.string());
+      if (field === undefined || !reader.skipWords(field.words)) {
+        field = this.#field(reader);
         fields[index] = field;
       }
       if (field.place !== place) {
@@ -171,10 +186,7 @@ export class DomainStatsDecoder {
       }
       const type = reader.uint();
       if (type === typedParamNumber.string) {
-        const last = texts[textCount];
-        const text = last !== undefined && reader.skipString(last) ? last : reader.string();
-        texts[textCount++] = text;
-        record[field.key] = text;
+        record[field.key] = textOf(reader, texts, textCount++);
       } else {
         record[field.key] = numberOf(reader, type);
       }
@@ -184,11 +196,14 @@ export class DomainStatsDecoder {
     return stats;
   }
 
-  #field(text: string): Field {
+  #field(reader: XdrReader): Field {
+    const start = reader.position;
+    const text = reader.string();
     const known = this.#fields.get(text);
     if (known) return known;
-    const field = parseField(text);
-    if (this.#fields.size < fieldsMax) this.#fields.set(text, field);
+    const field = fieldOf(text, reader.wordsSince(start));
+    const rememberable = text.length <= fieldCharsRememberedMax && this.#fields.size < fieldsRememberedMax;
+    if (rememberable) this.#fields.set(text, field);
     return field;
   }
 }
@@ -199,7 +214,7 @@ class Recall {
   readonly seen: Memory[] = [];
   readonly #before: readonly Memory[];
   #predicted = 0;
-  #byBytes: Map<string, Memory> | undefined;
+  #byKey: Map<string, Memory> | undefined;
 
   constructor(before: readonly Memory[]) {
     this.#before = before;
@@ -207,7 +222,7 @@ class Recall {
 
   next(reader: XdrReader): Memory {
     let memory = this.#before[this.#predicted];
-    if (memory === undefined || !reader.skipBytes(memory.encoded)) memory = this.#find(reader);
+    if (memory === undefined || !reader.skipWords(memory.words)) memory = this.#find(reader);
     this.#predicted = memory.position + 1;
     memory.position = this.seen.length;
     this.seen.push(memory);
@@ -217,13 +232,25 @@ class Recall {
   #find(reader: XdrReader): Memory {
     const start = reader.position;
     const domain = Object.freeze(domainCodec.read(reader));
-    const encoded = reader.bytesSince(start);
-    this.#byBytes ??= new Map(this.#before.map((memory) => [memory.encoded.toString('latin1'), memory]));
-    const known = this.#byBytes.get(encoded.toString('latin1'));
-    return (
-      known ?? { domain, encoded: Buffer.from(encoded), position: this.#before.length, fields: [], texts: [] }
-    );
+    this.#byKey ??= new Map(this.#before.map((memory) => [keyOf(memory.domain), memory]));
+    const known = this.#byKey.get(keyOf(domain));
+    if (known) return known;
+    const words = reader.wordsSince(start);
+    return { domain, words, position: this.#before.length, fields: [], texts: [] };
   }
+}
+
+function keyOf({ name, uuid, id }: DomainRef): string {
+  return `${uuid} ${id} ${name}`;
+}
+
+function textOf(reader: XdrReader, texts: Memory['texts'], index: number): string {
+  const last = texts[index];
+  if (last !== undefined && reader.skipWords(last.words)) return last.text;
+  const start = reader.position;
+  const text = reader.string();
+  texts[index] = text.length > textCharsRememberedMax ? undefined : { text, words: reader.wordsSince(start) };
+  return text;
 }
 
 function numberOf(reader: XdrReader, type: number): number {
@@ -265,19 +292,19 @@ const listOrder = [...listGroups.keys()];
 /** group, index, key; a key of digits alone would turn the record into an array. */
 const fieldForm = /^([a-z]+)\.(?:(0|[1-9]\d{0,4})\.)?(.*\D.*)$/s;
 
-function parseField(text: string): Field {
+function fieldOf(text: string, words: Words): Field {
   const [, head = '', digits, key = ''] = fieldForm.exec(text) ?? [];
   const list = listGroups.get(head);
   const index = Number(digits);
   if (list !== undefined && index <= elementIndexMax) {
     const place = recordGroups.length + index * listGroups.size + listOrder.indexOf(head);
-    return { text, place, key, group: list, index };
+    return { words, place, key, group: list, index };
   }
   const group = recordGroups.find((name) => name === head);
   if (group === undefined || group === 'other' || digits !== undefined) {
-    return { text, place: 0, key: /\D/.test(text) ? text : `.${text}`, group: 'other', index: undefined };
+    return { words, place: 0, key: /\D/.test(text) ? text : `.${text}`, group: 'other', index: undefined };
   }
-  return { text, place: recordGroups.indexOf(group), key, group, index: undefined };
+  return { words, place: recordGroups.indexOf(group), key, group, index: undefined };
 }
 
 /** The record that `field` belongs to; made when its first value comes. */

@@ -120,12 +120,12 @@ function parseAuthority(authority: string): { user?: string; address: string; po
   if (userInfo?.includes(':')) {
     throw refuse('a URI must not hold a password', 'use a key file (?keyfile=) or the SSH agent');
   }
-  const [, bracketed, plain, portText] =
-    /^(?:\[([^\]]*)\]|([^:]*))(?::(.*))?$/.exec(authority.slice(at + 1)) ?? [];
+  const place = authority.slice(at + 1);
+  const [, bracketed, plain, portText] = /^(?:\[([^\]]*)\]|([^:]*))(?::([^:]*))?$/.exec(place) ?? [];
   const address = decode('host', bracketed ?? plain ?? '');
   if (bracketed === undefined ? !isHostName(address) : !isIpv6(address)) {
     throw refuse(
-      address === '' ? 'the URI names no host' : `${quote(shown(authority))} is not a host`,
+      place === '' ? 'the URI names no host' : `${quote(place)} is not a host`,
       'write //user@host, //host:port or, for IPv6, //[address]:port',
     );
   }
@@ -263,7 +263,7 @@ function shown(authority: string): string {
 }
 
 function quote(text: string): string {
-  return JSON.stringify(text.replace(/\/\/[^/@]*@/, '//…@'));
+  return JSON.stringify(text.replace(/[^/]*@/, '…@'));
 }
 
 function defined<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {

@@ -36,11 +36,6 @@ export class XdrReader {
     return this.#at;
   }
 
-  /** What was read since `position` was `start`, not copied. */
-  bytesSince(start: number): Buffer {
-    return this.#bytes.subarray(start, this.#at);
-  }
-
   int(): number {
     return this.#view.getInt32(this.#take(4));
   }
@@ -76,31 +71,24 @@ export class XdrReader {
     return this.#bytes.toString('utf8', at, at + length);
   }
 
-  /** Reads the next string if it is `expected`, else reads nothing. Never true for text beyond ASCII. */
-  skipString(expected: string): boolean {
-    const length = expected.length;
-    const size = 4 + padded(length);
-    if (size > this.remaining || this.#view.getUint32(this.#at) !== length) return false;
-    const bytes = this.#bytes;
-    const at = this.#at + 4;
-    for (let index = 0; index < length; index++) {
-      const byte = bytes[at + index] as number;
-      if (byte !== expected.charCodeAt(index) || byte > 0x7f) return false;
+  /** Reads the next words if they are `expected`, else reads nothing: the cheapest way to meet the same bytes again. */
+  skipWords(expected: readonly number[]): boolean {
+    const at = this.#at;
+    const size = expected.length * 4;
+    if (size > this.#bytes.length - at) return false;
+    const view = this.#view;
+    for (let offset = 0, index = 0; offset < size; offset += 4, index++) {
+      if (view.getInt32(at + offset) !== expected[index]) return false;
     }
-    this.#at += size;
+    this.#at = at + size;
     return true;
   }
 
-  /** Reads the next bytes if they are `expected`, else reads nothing. */
-  skipBytes(expected: Uint8Array): boolean {
-    const at = this.#at;
-    const size = expected.length;
-    if (size > this.remaining) return false;
-    for (let index = 0; index < size; index++) {
-      if (this.#bytes[at + index] !== expected[index]) return false;
-    }
-    this.#at += size;
-    return true;
+  /** For `skipWords`: what was read since `position` was `start`. */
+  wordsSince(start: number): number[] {
+    const words: number[] = [];
+    for (let at = start; at < this.#at; at += 4) words.push(this.#view.getInt32(at));
+    return words;
   }
 
   /** `length` bytes as they are, not copied. */
@@ -136,11 +124,13 @@ export class XdrWriter {
   #at = 0;
 
   int(value: number): void {
-    this.#bytes.writeInt32BE(value, this.#grow(4));
+    const at = this.#grow(4);
+    this.#bytes.writeInt32BE(value, at);
   }
 
   uint(value: number): void {
-    this.#bytes.writeUInt32BE(value, this.#grow(4));
+    const at = this.#grow(4);
+    this.#bytes.writeUInt32BE(value, at);
   }
 
   bool(value: boolean): void {
@@ -160,7 +150,8 @@ export class XdrWriter {
   }
 
   double(value: number): void {
-    this.#bytes.writeDoubleBE(value, this.#grow(8));
+    const at = this.#grow(8);
+    this.#bytes.writeDoubleBE(value, at);
   }
 
   string(value: string): void {
