@@ -48,6 +48,11 @@ export class SshConnector {
     return this.#jumps.size;
   }
 
+  /** Handshakes that wait for their turn. */
+  get handshakesWaiting(): number {
+    return this.#handshakes.size;
+  }
+
   /** `timeoutMs` counts from the turn at the handshakes, not from the call. Throws the codes of connect-errors.ts. */
   async connect(target: SshTarget, o: WaitOptions = {}): Promise<SshConnection> {
     const { timeoutMs = limits.connectTimeoutMs, signal } = o;

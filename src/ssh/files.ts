@@ -28,6 +28,8 @@ export type SftpFileReaderOptions = {
 
 export type FileStat = { mode: number; isSocket: boolean };
 
+type Operation = { path: string; session: SftpSession | undefined };
+
 const operationsMax = 32;
 const missingForMs = 5 * 60_000;
 const missingMax = 1024;
@@ -42,7 +44,7 @@ export class SftpFileReader implements FileReader {
   readonly #missingUntil = new Map<string, number>();
   readonly #hangs = new Map<string, { count: number; avoidUntilMs: number }>();
   /** Oldest first: the SFTP server works in order, so the first of them is what it is at. */
-  readonly #inFlight = new Set<{ path: string }>();
+  readonly #inFlight = new Set<Operation>();
   readonly #turns = new Map<string, Promise<unknown>>();
   readonly closed: Promise<HostError>;
   #session: Promise<SftpSession> | undefined;
@@ -157,23 +159,35 @@ export class SftpFileReader implements FileReader {
     }
   }
 
+  /** The watch for a hang goes on when the caller has left: its poll may be shorter than our patience. */
   async #run<T>(path: string, o: WaitOptions, work: (session: SftpSession) => Promise<T>): Promise<T> {
     const { timeoutMs = fileLimits.fileTimeoutMs, signal } = o;
     this.#refuseAvoided(path);
+    const operation: Operation = { path, session: undefined };
     const value = await withDeadline(
       (ended) =>
         this.#operations.add(async () => {
           if (ended.aborted) throw ended.reason;
           const session = await this.#live(timeoutMs);
-          const operation = { path };
+          operation.session = session;
           this.#inFlight.add(operation);
+          const watch = this.#clock.after(timeoutMs, () => this.#onHang(operation, timeoutMs));
           try {
             return await work(session);
           } finally {
+            watch.cancel();
             this.#inFlight.delete(operation);
           }
         }),
-      { timeoutMs, signal, clock: this.#clock, onTimeout: () => this.#onHang(path, timeoutMs) },
+      {
+        timeoutMs,
+        signal,
+        clock: this.#clock,
+        onTimeout: () => {
+          this.#onHang(operation, timeoutMs);
+          return this.#timeout(`${path}: no answer within ${timeoutMs} ms`);
+        },
+      },
     );
     this.#hangs.delete(path);
     return value;
@@ -186,31 +200,24 @@ export class SftpFileReader implements FileReader {
       this.#hangs.delete(path);
       return;
     }
-    throw new HostError('TIMEOUT', {
-      host: this.#o.host,
-      message: `${path}: not tried, it hung the SFTP server before`,
-      hint: 'Look for a dead network filesystem on the host.',
-      outcome: 'not-sent',
-    });
+    throw this.#timeout(
+      `${path}: not tried, it hung the SFTP server before`,
+      'Look for a dead network filesystem on the host.',
+    );
+  }
+
+  #timeout(message: string, hint?: string): HostError {
+    return new HostError('TIMEOUT', { host: this.#o.host, message, ...(hint && { hint }) });
   }
 
   /** The session is given up: its server works in order and would answer nothing else before this. */
-  #onHang(path: string, timeoutMs: number): HostError {
-    const error = new HostError('TIMEOUT', {
-      host: this.#o.host,
-      message: `${path}: no answer within ${timeoutMs} ms`,
-    });
-    const [oldest] = this.#inFlight;
-    if (oldest) {
-      const count = (this.#hangs.get(oldest.path)?.count ?? 0) + 1;
-      if (this.#hangs.size >= missingMax) this.#hangs.clear();
-      this.#hangs.set(oldest.path, { count, avoidUntilMs: this.#clock.monotonicMs() + avoidedForMs });
-      this.#session?.then(
-        (session) => session.end(error),
-        () => {},
-      );
-      this.#session = undefined;
-    }
-    return error;
+  #onHang({ session }: Operation, timeoutMs: number): void {
+    if (!session || session.ended) return;
+    const guilty = [...this.#inFlight].find((operation) => operation.session === session);
+    if (!guilty) return;
+    const count = (this.#hangs.get(guilty.path)?.count ?? 0) + 1;
+    if (this.#hangs.size >= missingMax) this.#hangs.clear();
+    this.#hangs.set(guilty.path, { count, avoidUntilMs: this.#clock.monotonicMs() + avoidedForMs });
+    session.end(this.#timeout(`SFTP gave no answer within ${timeoutMs} ms, held up by ${guilty.path}`));
   }
 }

@@ -1,10 +1,10 @@
 // A private key file, read, checked and decrypted. Each way in which it can be wrong is a KEY_FILE error with its mend.
-// Decrypted keys are kept until the file changes: undoing bcrypt takes a good part of a second, and a fleet shares one
-// key. It refuses to ask for a passphrase and to use a key that others on this machine can read, as ssh does.
+// The result is kept until the file changes, a wrong passphrase too: undoing bcrypt stops everything for a good part of a
+// second, and a fleet shares one key. It refuses to ask for a passphrase and to use a key that others on this machine can read, as ssh does.
 import { readFile, stat } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import ssh2, { type ParsedKey } from 'ssh2';
-import { HostError } from '../core/errors.js';
+import { asHostError, HostError } from '../core/errors.js';
 import { Secret } from '../core/secret.js';
 import { fingerprintOf } from './host-key.js';
 
@@ -12,7 +12,7 @@ export type PrivateKey = { file: string; type: string; fingerprint: string; key:
 
 const keyBytesMax = 64 * 1024;
 const keysCachedMax = 256;
-const cache = new Map<string, { stamp: string; key: PrivateKey }>();
+const cache = new Map<string, { stamp: string; key: Promise<PrivateKey> }>();
 
 /**
  * The public half as a line for authorized_keys, without options: from the private key, or from FILE.pub beside it when
@@ -34,30 +34,41 @@ export async function readPublicKey(
   }
 }
 
-type Fault = (message: string, hint: string, cause?: unknown) => HostError;
-
 /** Throws KEY_FILE. */
 export async function loadPrivateKey(
   host: string,
   file: string,
   passphraseFile?: string | undefined,
 ): Promise<PrivateKey> {
-  const fault: Fault = (message, hint, cause) =>
-    new HostError('KEY_FILE', { host, message, hint, outcome: 'not-sent', cause });
-  const stamp = `${await stampOf(file, fault)} ${passphraseFile ? await stampOf(passphraseFile, fault) : ''}`;
-  const cacheKey = `${file}\0${passphraseFile ?? ''}`;
-  const cached = cache.get(cacheKey);
-  if (cached?.stamp === stamp) return cached.key;
-  const passphrase = passphraseFile ? await readPassphrase(passphraseFile, fault) : undefined;
-  const key = parsePrivateKey(file, await readText(file, fault), passphrase, fault);
-  if (cache.size >= keysCachedMax) cache.clear();
-  cache.set(cacheKey, { stamp, key });
-  return key;
+  try {
+    const stamp = `${await stampOf(file)} ${passphraseFile ? await stampOf(passphraseFile) : ''}`;
+    const cacheKey = `${file}\0${passphraseFile ?? ''}`;
+    const cached = cache.get(cacheKey);
+    if (cached?.stamp === stamp) return await cached.key;
+    const reading = readBoth(file, passphraseFile);
+    reading.catch(() => cache.delete(cacheKey));
+    const key = reading.then(({ text, passphrase }) => parsePrivateKey(file, text, passphrase));
+    if (cache.size >= keysCachedMax) cache.clear();
+    cache.set(cacheKey, { stamp, key });
+    return await key;
+  } catch (error) {
+    const { code, message, hint, outcome, cause } = asHostError(error);
+    throw new HostError(code, { host, message, outcome, cause, ...(hint && { hint }) });
+  }
 }
 
-async function stampOf(file: string, fault: Fault): Promise<string> {
+function fault(message: string, hint: string, cause?: unknown): HostError {
+  return new HostError('KEY_FILE', { message, hint, outcome: 'not-sent', cause });
+}
+
+async function readBoth(file: string, passphraseFile: string | undefined) {
+  const passphrase = passphraseFile ? await readPassphrase(passphraseFile) : undefined;
+  return { text: await readText(file), passphrase };
+}
+
+async function stampOf(file: string): Promise<string> {
   const found = await stat(file).catch((error: unknown) => {
-    throw unreadable(file, error, fault);
+    throw unreadable(file, error);
   });
   if (!found.isFile()) throw fault(`${file}: not a file`, 'Name a private key file.');
   if (found.size > keyBytesMax) throw fault(`${file}: too large to be a key`, 'Name a private key file.');
@@ -69,13 +80,13 @@ async function stampOf(file: string, fault: Fault): Promise<string> {
   return `${found.mtimeMs} ${found.ctimeMs} ${found.size} ${found.ino} ${mode}`;
 }
 
-async function readText(file: string, fault: Fault): Promise<string> {
+async function readText(file: string): Promise<string> {
   return await readFile(file, 'utf8').catch((error: unknown) => {
-    throw unreadable(file, error, fault);
+    throw unreadable(file, error);
   });
 }
 
-function unreadable(file: string, error: unknown, fault: Fault): HostError {
+function unreadable(file: string, error: unknown): HostError {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   if (code === 'ENOENT' || code === 'ENOTDIR') {
     const hint = `Put the key there or correct ssh.keyFile; a new key is made with: ssh-keygen -t ed25519 -N '' -f ${file}`;
@@ -91,18 +102,13 @@ function unreadable(file: string, error: unknown, fault: Fault): HostError {
   return fault(`${file}: cannot be read`, 'Name a private key file that can be read.', error);
 }
 
-async function readPassphrase(file: string, fault: Fault): Promise<Secret> {
-  return new Secret((await readText(file, fault)).replace(/\r?\n$/, ''));
+async function readPassphrase(file: string): Promise<Secret> {
+  return new Secret((await readText(file)).replace(/\r?\n$/, ''));
 }
 
-function parsePrivateKey(
-  file: string,
-  text: string,
-  passphrase: Secret | undefined,
-  fault: Fault,
-): PrivateKey {
+function parsePrivateKey(file: string, text: string, passphrase: Secret | undefined): PrivateKey {
   const parsed = parseText(text, passphrase);
-  if (parsed instanceof Error) throw unusable(file, text, passphrase !== undefined, parsed, fault);
+  if (parsed instanceof Error) throw unusable(file, text, passphrase !== undefined, parsed);
   // ssh2's types promise one key; files in OpenSSH's form give a list of one.
   const key = Array.isArray(parsed) ? (parsed[0] as ParsedKey | undefined) : parsed;
   if (!key?.isPrivateKey()) {
@@ -120,7 +126,7 @@ function parseText(text: string, passphrase: Secret | undefined): ParsedKey | Pa
   }
 }
 
-function unusable(file: string, text: string, withPassphrase: boolean, why: Error, fault: Fault): HostError {
+function unusable(file: string, text: string, withPassphrase: boolean, why: Error): HostError {
   if (/no passphrase given/i.test(why.message)) {
     const hint = `Set ssh.keyPassphraseFile, load the key into an agent, or take the passphrase off: ssh-keygen -p -f ${file}`;
     return fault(`${file}: encrypted, and no passphrase is given`, hint);

@@ -51,7 +51,13 @@ function track(server: TcpServer): Promise<Listening> {
 }
 
 /** A TCP server that does what `onSocket` does. */
-const tcpServer = (onSocket: (socket: Socket) => void) => track(createServer(onSocket));
+const tcpServer = (onSocket: (socket: Socket) => void) =>
+  track(
+    createServer((socket) => {
+      socket.resume();
+      onSocket(socket);
+    }),
+  );
 
 /** An SSH server that lets everybody in. */
 async function sshServer(onReady: (client: Connection) => void): Promise<Listening> {
@@ -226,7 +232,7 @@ describe('an open connection', () => {
   });
 
   it('outlives a far address that swallows packets, and closes a channel that comes too late', async () => {
-    let accept: (() => { on(event: 'close', listener: () => void): void }) | undefined;
+    let accept: (() => { on(event: 'close', listener: () => void): void; resume(): void }) | undefined;
     const { port } = await sshServer((client) => {
       client.on('tcpip', (accepted) => {
         accept = accepted as unknown as typeof accept;
@@ -238,6 +244,7 @@ describe('an open connection', () => {
     });
     expect(connection.closedWith).toBeUndefined();
     const late = await until('the request', () => accept?.());
+    late.resume();
     const closed = new Promise<void>((resolve) => late.on('close', () => resolve()));
     await closed;
   });
