@@ -47,6 +47,7 @@ export type SessionDeps = TransportDeps & {
   /** An event only means: look again. */
   onEvent?: (session: HostSession, event: LifecycleEvent) => void;
   openTransport?: typeof openTransport;
+  random?: () => number;
 };
 
 export type SessionStatus = {
@@ -200,6 +201,7 @@ export class HostSession {
   #linkOptions() {
     return {
       clock: this.#deps.clock,
+      ...(this.#deps.random && { random: this.#deps.random }),
       onChange: () => this.#refresh(),
       onFailure: (cause: HostError) => this.#deps.onConnectFailure?.(cause),
     };

@@ -56,6 +56,7 @@ function rig(trouble: Trouble = {}, which: Host = host) {
     log,
     knownHostsFile: '/known_hosts',
     connector: undefined as never,
+    random: () => 1,
     openTransport: async () => transport(),
   });
   session.start();
