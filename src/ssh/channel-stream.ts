@@ -31,6 +31,8 @@ export class ChannelStream extends Duplex {
     super({ allowHalfOpen: false, readableHighWaterMark: readBufferBytes });
     this.#channel = channel;
     this.#endedWith = o.endedWith;
+    // An error may come before the owner listens; the owner then finds the stream destroyed.
+    this.on('error', () => {});
     channel.on('data', (chunk: Buffer) => {
       if (this.destroyed) return;
       if (this.#receivedBytes === 0 && o.looksWrong && (chunk[0] ?? 0) >= firstPrintable) {
@@ -93,7 +95,7 @@ export class ChannelStream extends Duplex {
   }
 
   override _destroy(error: Error | null, callback: WriteCallback): void {
-    this.#writing = undefined;
+    this.#failWrite();
     if (!this.#channelClosed) {
       this.#channel.resume();
       this.#channel.destroy();

@@ -1,6 +1,6 @@
 // The way to libvirt on a host: its unix socket, found by itself, or virt-ssh-helper where sockets are not forwarded.
 // sshd answers "open failed" to everything, a missing socket and a forbidden one alike (OpenSSH 9.2, measured), so what
-// lies there is looked up over SFTP before blame is laid. Refuses to speak libvirt's protocol itself.
+// lies there, and who listens, is looked up over SFTP before blame is laid. Refuses to speak libvirt's protocol itself.
 import type { Duplex } from 'node:stream';
 import { HostError } from '../core/errors.js';
 import type { SshConnection } from './connection.js';
@@ -98,12 +98,17 @@ async function explain(
   }
   const found = await Promise.all(paths.map((path) => lookAt(files, path, wait)));
   const there = found.filter(({ state }) => state !== 'missing');
-  const guarded = there.find(({ state }) => state === 'guarded');
   if (there.length === 0) {
     const start =
       'Install and start libvirtd there (systemctl enable --now libvirtd.socket libvirtd-ro.socket), or set libvirt.socket.';
     return make('SOCKET_MISSING', `no libvirt socket on the host: ${tried}`, start);
   }
+  const listening = await listeningSockets(files, wait);
+  if (listening && !there.some(({ path }) => listening.has(withoutVar(path)))) {
+    const start = 'Start libvirtd there (systemctl start libvirtd, or virtqemud).';
+    return make('SOCKET_MISSING', `nobody listens on ${there.map(({ path }) => path).join(', ')}`, start);
+  }
+  const guarded = there.find(({ state }) => state === 'guarded');
   if (guarded && user !== 'root') {
     const message = `sshd did not connect to ${guarded.path}, which not everybody may use`;
     const hint = `Put ${user} in the socket's group there (usermod -aG libvirt ${user}); if it is: ${allow}`;
@@ -115,6 +120,32 @@ async function explain(
     `sshd did not connect to ${present}, though it is there (tried ${tried})`,
     allow,
   );
+}
+
+const socketTableBytesMax = 8 * 1024 * 1024;
+const acceptsConnections = 0x10000;
+
+/** Paths that unix sockets of the host listen on, or undefined when that cannot be read. */
+async function listeningSockets(
+  files: SftpFileReader,
+  wait: { timeoutMs: number; signal: AbortSignal | undefined },
+): Promise<Set<string> | undefined> {
+  const table = await files
+    .read('/proc/net/unix', { ...wait, bytesMax: socketTableBytesMax })
+    .catch(() => '');
+  const lines = table.split('\n').slice(1);
+  if (lines.length === 0) return undefined;
+  const listening = new Set<string>();
+  for (const line of lines) {
+    const [, , , flags = '', , , , path] = line.split(/ +/);
+    if (path && (Number.parseInt(flags, 16) & acceptsConnections) !== 0) listening.add(withoutVar(path));
+  }
+  return listening;
+}
+
+/** /var/run is /run by another name. */
+function withoutVar(path: string): string {
+  return path.replace(/^\/var\/run\//, '/run/');
 }
 
 async function lookAt(

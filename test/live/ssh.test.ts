@@ -14,7 +14,10 @@ import {
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { type Lab, raiseLab } from '../../lab/lab.js';
+import { labPossible } from '../../lab/possible.js';
 import { describe as chain, HostError, hintOf } from '../../src/core/errors.js';
+import { LibvirtClient } from '../../src/libvirt/client.js';
 import { SshConnector, type SshTarget } from '../../src/ssh/connect.js';
 import type { SshConnection } from '../../src/ssh/connection.js';
 import { readPublicKey } from '../../src/ssh/keys.js';
@@ -434,6 +437,18 @@ describe('the way to libvirt', () => {
     expect(server.log()).not.toMatch(/Starting session: command/);
   });
 
+  it('is missing when the socket is a leftover that nobody listens on', async () => {
+    const path = join(dir, 'leftover-sock');
+    const script = `require('net').createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))`;
+    const child = spawn(process.execPath, ['-e', script, path], { stdio: 'ignore' });
+    await until('the listener to die', () => child.signalCode !== null);
+    chmodSync(path, 0o777);
+    const server = await sshd();
+    const error = await failure(openLibvirtChannel(await connect(server), { ...o, socket: path }));
+    expect(error).toMatchObject({ code: 'SOCKET_MISSING', message: `nobody listens on ${path}` });
+    expect(server.log()).not.toMatch(/Starting session: command/);
+  });
+
   it('is denied by the socket itself: the group is named', async () => {
     const server = await sshd();
     const connection = await connect(server, { user: 'nobody' });
@@ -614,6 +629,105 @@ describe('fetching host keys', () => {
     const port = await freePort();
     expect(await failure(fetchHostKeys(targetOf(server, { port })))).toMatchObject({ code: 'REFUSED' });
     await until('the jump to close', () => connector.jumpsOpen === 0);
+  });
+});
+
+const possible = labPossible();
+if (!possible.ok) process.stderr.write(`ssh to lab hosts is not tested: ${possible.why}\n`);
+
+describe.runIf(possible.ok)('hosts with a real libvirtd', () => {
+  let lab: Lab;
+
+  beforeAll(async () => {
+    lab = await raiseLab({
+      name: `ssh-${process.pid}`,
+      hosts: 2,
+      guests: 0,
+      sshd: (host) => ({ allowStreamLocalForwarding: host !== 2, sftpLog: host === 1 }),
+    });
+  });
+  afterAll(() => lab?.down());
+
+  async function reach(number: 1 | 2, way: 'poll' | 'ops') {
+    const host = lab.hosts[number - 1];
+    if (!host) throw new Error('no such host');
+    const connection = await connector.connect({
+      host: host.name,
+      address: host.address,
+      port: 22,
+      user: way === 'poll' ? 'outrigger' : 'outrigger-ops',
+      keyFile: way === 'poll' ? host.pollKeyFile : host.opsKeyFile,
+      knownHostsFiles: [host.knownHostsFile],
+    });
+    cleanups.push(() => connection.end());
+    return { host, connection };
+  }
+
+  const open = async (connection: SshConnection, readOnly: boolean) => {
+    const daemonUri = 'qemu:///system';
+    const { stream, via } = await openLibvirtChannel(connection, {
+      socket: 'auto',
+      transport: 'auto',
+      readOnly,
+      daemonUri,
+    });
+    const client = await LibvirtClient.open(stream, {
+      host: 'lab',
+      uri: daemonUri,
+      readOnly,
+      timeoutMs: 20_000,
+    });
+    cleanups.push(() => client.close());
+    return { client, via };
+  };
+
+  it('are reached through the read-only socket with the polling key, and nothing is executed or written', async () => {
+    const { host, connection } = await reach(1, 'poll');
+    const { client, via } = await open(connection, true);
+    expect(via).toBe('/run/libvirt/libvirt-sock-ro');
+    expect(await client.domainStats()).toEqual([]);
+    const files = await connection.files();
+    expect(await files.read('/proc/sys/kernel/hostname')).toMatch(/\S/);
+    expect((await files.statvfs('/')).blocks).toBeGreaterThan(0);
+    const log = readFileSync(host.sshdLogFile, 'utf8');
+    expect(log).not.toMatch(/Starting session: command/);
+    expect(readFileSync(host.syslogFile, 'utf8')).not.toMatch(/flags \S*(WRITE|CREATE|APPEND)/);
+  });
+
+  it('keep the read-write socket from the polling key, and open it to the jobs key', async () => {
+    const poll = await reach(1, 'poll');
+    expect(await failure(open(poll.connection, false))).toMatchObject({
+      code: expect.stringMatching(/FORWARD_DENIED|SOCKET_DENIED/),
+    });
+    const ops = await reach(1, 'ops');
+    const { client, via } = await open(ops.connection, false);
+    expect(via).toBe('/run/libvirt/libvirt-sock');
+    expect(await client.domainStats()).toEqual([]);
+    expect(await failure(ops.connection.files())).toMatchObject({ code: 'SFTP_DENIED' });
+  });
+
+  it.each(['poll', 'ops'] as const)(
+    'are reached through virt-ssh-helper where sockets are not forwarded (%s)',
+    async (way) => {
+      const { connection } = await reach(2, way);
+      const { client, via } = await open(connection, way === 'poll');
+      expect(via).toBe('virt-ssh-helper');
+      expect(await client.domainStats()).toEqual([]);
+      await client.close();
+      expect(connection.closedWith).toBeUndefined();
+    },
+  );
+
+  it('are told apart when their libvirtd is gone', async () => {
+    const { host, connection } = await reach(1, 'poll');
+    await host.stopLibvirtd();
+    const error = await failure(open(connection, true));
+    await host.startLibvirtd();
+    // Lab hosts share their table of unix sockets, so another's libvirtd can hide that this one is gone.
+    expect(error.code).toMatch(/SOCKET_MISSING|FORWARD_DENIED/);
+    expect(error.message).toContain('/run/libvirt/libvirt-sock-ro');
+    const { client } = await open(connection, true);
+    expect(await client.domainStats()).toEqual([]);
   });
 });
 
