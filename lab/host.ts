@@ -48,7 +48,7 @@ export type LabHost = {
    */
   stickGuest(guest: string, options?: { jobHeld?: boolean }): Promise<void>;
   unstickGuest(guest: string): void;
-  /** Resolves when the guest has booted and its agent, if it has one, has been started. */
+  /** Resolves when the guest has booted since its last start, and its agent, if it has one, has been started. */
   guestReady(guest: string, timeoutMs?: number): Promise<void>;
   /** Ends every process of the host; its files go with the lab. */
   down(): Promise<void>;

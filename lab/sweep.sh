@@ -1,6 +1,6 @@
 #!/bin/bash
 # Takes a lab down, also one whose raiser has crashed: its processes, taps, bridge, packet filter rules, control groups and files.
-# Running it twice is harmless. It touches only what carries the lab's name.
+# Running it twice is harmless. It touches only what carries that lab's mark.
 # usage: sweep.sh ROOT NAME [ID]     with an ID: only if the lab of that name is still that one
 #        sweep.sh --keep ROOT NAME ID   waits until standard input ends (its raiser is gone or is done), then does that;
 #                                a line "release" ends it without
@@ -32,7 +32,7 @@ if [ -n "$id" ] && [ "$(cat "$link/id" 2>/dev/null)" != "$id" ]; then exit 0; fi
 dir=$(readlink -f "$link")
 subnet=$(cat "$link/subnet" 2>/dev/null)
 # Its mark on what it made: another registry of labs on this machine (a chroot) may use the same names and subnets.
-tag=$(cat "$link/tag" 2>/dev/null || echo "$name")
+tag=$(cat "$link/tag" 2>/dev/null || echo none)
 mark="outrigger-lab:$tag"
 bridge="orl$subnet"
 
@@ -65,7 +65,7 @@ if command -v iptables > /dev/null; then
   done
 fi
 if [ -n "$subnet" ] && [ -e "/sys/class/net/$bridge" ]; then
-  if [ "$(cat "/sys/class/net/$bridge/ifalias" 2>/dev/null)" = "$mark" ] || [ ! -e "$link/tag" ]; then
+  if [ "$(cat "/sys/class/net/$bridge/ifalias" 2>/dev/null)" = "$mark" ]; then
     for device in /sys/class/net/"$bridge"h*; do
       if [ -e "$device" ]; then ip link del "${device##*/}" 2>/dev/null; fi
     done

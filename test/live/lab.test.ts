@@ -122,7 +122,8 @@ describe.runIf(possible.ok)('a lab of two hosts with two guests each', () => {
 
   test('the polling key is refused the read-write socket and commands', async () => {
     expect((await virshOver(poll(kvm1), 'libvirt-sock', 'list')).code).not.toBe(0);
-    const refusal = 'Received request to connect to path /run/libvirt/libvirt-sock, but the request was denied';
+    const refusal =
+      'Received request to connect to path /run/libvirt/libvirt-sock, but the request was denied';
     await until('the refusal in the log', () => readFileSync(kvm1.sshdLogFile, 'utf8').includes(refusal));
     const command = await client(['ssh', ...poll(kvm1), 'touch', '/tmp/labtest']);
     expect(command.code).not.toBe(0);
