@@ -1,0 +1,480 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { HostError } from '../../../src/core/errors.js';
+import { callsInFlightMax, callsQueuedMax } from '../../../src/libvirt/calls.js';
+import {
+  callTimeoutMs,
+  closeTimeoutMs,
+  LibvirtClient,
+  type LibvirtClientOptions,
+} from '../../../src/libvirt/client.js';
+import { eventsHeldMax, type LifecycleEvent } from '../../../src/libvirt/events.js';
+import { procedures } from '../../../src/libvirt/procedures.js';
+import { encodeFrame, type Frame, frameBytesMax, program } from '../../../src/libvirt/wire/frame.js';
+import { FakeClock, settle } from '../../support/fake-clock.js';
+import { LibvirtPeer } from '../../support/libvirt-peer.js';
+import { until } from '../../support/until.js';
+
+const { connectGetHostname, connectGetVersion, domainDestroy } = procedures;
+const dom = { name: 'web-1', uuid: '6695eb01-f6a4-8304-79aa-97f2502e193f', id: 1 };
+const keepalive = { intervalMs: 1_000, countMax: 3 };
+
+let peer: LibvirtPeer;
+let clock: FakeClock;
+let client: LibvirtClient;
+
+const open = (options: Partial<LibvirtClientOptions> = {}) =>
+  LibvirtClient.open(peer.client, {
+    host: 'kvm-01',
+    uri: 'qemu:///system',
+    readOnly: true,
+    timeoutMs: 5_000,
+    keepalive: false,
+    clock,
+    ...options,
+  });
+
+beforeEach(() => {
+  peer = new LibvirtPeer();
+  clock = new FakeClock();
+});
+
+afterEach(async () => {
+  peer.client.destroy();
+  await settle();
+  expect(clock.pending).toBe(0);
+});
+
+describe('opening', () => {
+  it.each([
+    [true, 1],
+    [false, 0],
+  ])('asks which authentication, then opens (readOnly %s)', async (readOnly, flags) => {
+    const seen: unknown[] = [];
+    peer.on(procedures.connectOpen, (args) => void seen.push(args));
+    client = await open({ readOnly });
+    expect(seen).toEqual([{ name: 'qemu:///system', flags }]);
+    expect(peer.received.map(({ procedure }) => procedure)).toEqual([66, 1]);
+    expect(client.readOnly).toBe(readOnly);
+  });
+
+  it('authenticates by polkit when the daemon wants it', async () => {
+    peer.on(procedures.authList, () => ({ types: [2] }));
+    peer.on(procedures.authPolkit, () => ({ complete: 1 }));
+    client = await open();
+    expect(peer.received.map(({ procedure }) => procedure)).toEqual([66, 70, 1]);
+  });
+
+  it('says what to do when polkit refuses', async () => {
+    peer.on(procedures.authList, () => ({ types: [2] }));
+    peer.with(procedures.authPolkit, (call) =>
+      peer.refuse(call, { code: 45, domain: 60, message: 'authentication failed' }),
+    );
+    await expect(open()).rejects.toMatchObject({
+      code: 'POLKIT_DENIED',
+      host: 'kvm-01',
+      outcome: 'failed',
+      libvirtCode: 45,
+      libvirtDomain: 60,
+      hint: expect.stringContaining('usermod -aG libvirt'),
+    });
+    expect(peer.client.destroyed).toBe(true);
+  });
+
+  it('refuses a daemon that wants a password', async () => {
+    peer.on(procedures.authList, () => ({ types: [1] }));
+    await expect(open()).rejects.toMatchObject({
+      code: 'SOCKET_DENIED',
+      message: expect.stringContaining('SASL'),
+    });
+  });
+
+  it('has one deadline for all of it', async () => {
+    peer.with(procedures.connectOpen, () => undefined);
+    const opening = expect(open()).rejects.toMatchObject({ code: 'TIMEOUT', host: 'kvm-01' });
+    await clock.advance(5_000);
+    await opening;
+    expect(peer.client.destroyed).toBe(true);
+  });
+
+  it('ends when it is aborted', async () => {
+    peer.with(procedures.connectOpen, () => undefined);
+    const stop = new AbortController();
+    const opening = expect(open({ signal: stop.signal })).rejects.toMatchObject({ code: 'ABORTED' });
+    await settle();
+    stop.abort();
+    await opening;
+    expect(peer.client.destroyed).toBe(true);
+  });
+
+  it('says where to look when the daemon hangs up', async () => {
+    peer.with(procedures.authList, () => peer.server.end());
+    await expect(open()).rejects.toMatchObject({
+      code: 'CLOSED',
+      cause: { message: 'libvirt closed the connection', hint: expect.stringContaining('journalctl') },
+    });
+  });
+});
+
+describe('a call', () => {
+  beforeEach(async () => {
+    client = await open();
+  });
+
+  it('brings the result', async () => {
+    peer.on(connectGetHostname, () => ({ hostname: 'kvm-01.example.net' }));
+    expect(await client.call(connectGetHostname, undefined)).toEqual({ hostname: 'kvm-01.example.net' });
+    expect(client.calls).toEqual({ inFlight: 0, queued: 0, lost: 0, lateReplies: 0 });
+  });
+
+  it("keeps libvirt's own words and numbers when it is refused", async () => {
+    peer.with(domainDestroy, (call) =>
+      peer.refuse(call, {
+        code: 55,
+        domain: 10,
+        message: 'Requested operation is not valid: domain is not running',
+      }),
+    );
+    await expect(client.call(domainDestroy, { dom })).rejects.toMatchObject({
+      name: 'LibvirtError',
+      code: 'LIBVIRT_ERROR',
+      outcome: 'failed',
+      host: 'kvm-01',
+      libvirtCode: 55,
+      libvirtDomain: 10,
+      level: 2,
+      message: 'Requested operation is not valid: domain is not running',
+    });
+  });
+
+  it('with arguments that cannot be written was not sent', async () => {
+    const bad = client.call(procedures.domainLookupByUuid, { uuid: 'web-1' });
+    await expect(bad).rejects.toMatchObject({ code: 'BAD_REQUEST', outcome: 'not-sent' });
+  });
+
+  it('that is not answered in time has an unknown outcome, and keeps its slot until the late reply', async () => {
+    const [call, done] = hold(() => client.call(domainDestroy, { dom }, { timeoutMs: 100 }));
+    const failed = expect(done).rejects.toMatchObject({ code: 'TIMEOUT', outcome: 'unknown' });
+    await clock.advance(100);
+    await failed;
+    expect(client.calls).toMatchObject({ inFlight: 1, lost: 1, lateReplies: 0 });
+    peer.reply(await call, domainDestroy.result, undefined);
+    await until('the late reply', () => client.calls.lateReplies === 1);
+    expect(client.calls).toMatchObject({ inFlight: 0, lost: 0 });
+  });
+
+  it('waits for a slot, and within its own deadline', async () => {
+    const held: Frame[] = [];
+    peer.with(connectGetHostname, (call) => void held.push(call));
+    const first = Array.from({ length: callsInFlightMax }, () => client.call(connectGetHostname, undefined));
+    const late = client.call(connectGetHostname, undefined, { timeoutMs: 50 });
+    const next = client.call(connectGetHostname, undefined);
+    await settle();
+    expect(held).toHaveLength(callsInFlightMax);
+    const refused = expect(late).rejects.toMatchObject({ code: 'TIMEOUT', outcome: 'not-sent' });
+    await clock.advance(50);
+    await refused;
+    expect(held).toHaveLength(callsInFlightMax);
+    for (let answered = 0; answered < callsInFlightMax + 1; answered++) {
+      await until('the call', () => held[answered]);
+      peer.reply(held[answered] as Frame, connectGetHostname.result, { hostname: `answer ${answered}` });
+    }
+    expect((await Promise.all(first)).at(-1)).toEqual({ hostname: 'answer 4' });
+    expect(await next).toEqual({ hostname: 'answer 5' });
+  });
+
+  it('beyond the queue is refused at once', async () => {
+    const calls = Array.from({ length: callsInFlightMax + callsQueuedMax }, () =>
+      client.call(connectGetVersion, undefined).catch((error) => error),
+    );
+    const error = await client.call(connectGetVersion, undefined).catch((error) => error);
+    expect(error).toMatchObject({ code: 'HOST_BUSY', outcome: 'not-sent' });
+    peer.server.end();
+    const errors = await Promise.all(calls);
+    expect(errors.filter(({ outcome }) => outcome === 'unknown')).toHaveLength(callsInFlightMax);
+    expect(errors.filter(({ outcome }) => outcome === 'not-sent')).toHaveLength(callsQueuedMax);
+  });
+
+  it('ends when its signal aborts: unknown once sent, not-sent before', async () => {
+    const stop = new AbortController();
+    const { signal } = stop;
+    peer.with(connectGetHostname, () => undefined);
+    const calls = Array.from({ length: callsInFlightMax + 1 }, () =>
+      client.call(connectGetHostname, undefined, { signal }).catch((error) => error),
+    );
+    await settle();
+    stop.abort();
+    const errors = await Promise.all(calls);
+    expect(errors.map(({ code }) => code)).toEqual(Array(callsInFlightMax + 1).fill('ABORTED'));
+    expect(errors.map(({ outcome }) => outcome)).toEqual([
+      ...Array(callsInFlightMax).fill('unknown'),
+      'not-sent',
+    ]);
+    await expect(client.call(connectGetHostname, undefined, { signal })).rejects.toMatchObject({
+      outcome: 'not-sent',
+    });
+    expect(client.calls).toMatchObject({ inFlight: callsInFlightMax, queued: 0, lost: 0 });
+  });
+
+  it('leaves no listener on its signal', async () => {
+    const { signal } = new AbortController();
+    const added = vi.spyOn(signal, 'addEventListener');
+    const removed = vi.spyOn(signal, 'removeEventListener');
+    peer.on(connectGetHostname, () => ({ hostname: 'x' }));
+    await client.call(connectGetHostname, undefined, { signal });
+    peer.with(connectGetHostname, (call) => peer.refuse(call, { code: 1, message: null }));
+    await client.call(connectGetHostname, undefined, { signal }).catch(() => undefined);
+    expect(added).toHaveBeenCalledTimes(2);
+    expect(removed).toHaveBeenCalledTimes(2);
+  });
+
+  it('that fills the last slot with silence ends the connection', async () => {
+    peer.with(connectGetHostname, () => undefined);
+    const calls = Array.from({ length: callsInFlightMax }, () =>
+      client.call(connectGetHostname, undefined).catch((error) => error),
+    );
+    const queued = client.call(connectGetVersion, undefined, { timeoutMs: 60_000 }).catch((error) => error);
+    await clock.advance(callTimeoutMs);
+    expect((await Promise.all(calls)).map(({ code }) => code)).toEqual(
+      Array(callsInFlightMax).fill('TIMEOUT'),
+    );
+    expect(await client.closed).toMatchObject({
+      code: 'TIMEOUT',
+      message: expect.stringContaining('5 calls'),
+    });
+    expect(await queued).toMatchObject({ outcome: 'not-sent', cause: await client.closed });
+  });
+});
+
+describe('bytes that make no sense', () => {
+  beforeEach(async () => {
+    client = await open();
+  });
+
+  const header = { program: program.remote, version: 1, procedure: 59, type: 1, serial: 99, status: 0 };
+  const length = (bytes: number) => {
+    const word = Buffer.alloc(4);
+    word.writeUInt32BE(bytes);
+    return word;
+  };
+
+  it.each([
+    ['a length that is too long', length(frameBytesMax + 1)],
+    ['a length that is too short', length(3)],
+    ['text', Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n')],
+    ['an unknown program', encodeFrame({ ...header, program: 1 }, Buffer.alloc(0))],
+    ['an unknown version', encodeFrame({ ...header, version: 2 }, Buffer.alloc(0))],
+    ['a reply to no call', encodeFrame(header, Buffer.alloc(0))],
+    ['a stream', encodeFrame({ ...header, type: 3 }, Buffer.alloc(0))],
+    ['a call', encodeFrame({ ...header, type: 0 }, Buffer.alloc(0))],
+    ['an event cut short', encodeFrame({ ...header, type: 2, procedure: 318 }, Buffer.alloc(4))],
+  ])('(%s) end the connection', async (_, bytes) => {
+    const pending = client.call(domainDestroy, { dom }).catch((error) => error);
+    await settle();
+    peer.server.write(bytes);
+    expect(await client.closed).toMatchObject({ code: 'PROTOCOL_ERROR', host: 'kvm-01' });
+    expect(await pending).toMatchObject({ code: 'PROTOCOL_ERROR', outcome: 'unknown', host: 'kvm-01' });
+    expect(peer.client.destroyed).toBe(true);
+    await expect(client.call(connectGetVersion, undefined)).rejects.toMatchObject({ outcome: 'not-sent' });
+  });
+
+  it.each([
+    ['of another procedure', (call: Frame) => ({ ...call, type: 1, procedure: 60 })],
+    ['with an unknown status', (call: Frame) => ({ ...call, type: 1, status: 2 })],
+    ['cut short', (call: Frame) => ({ ...call, type: 1 })],
+    ['that is a refusal cut short', (call: Frame) => ({ ...call, type: 1, status: 1 })],
+  ])('(a reply %s) end the connection', async (_, reply) => {
+    peer.with(
+      connectGetHostname,
+      (call) => void peer.server.write(encodeFrame(reply(call), Buffer.alloc(0))),
+    );
+    await expect(client.call(connectGetHostname, undefined)).rejects.toMatchObject({
+      code: 'PROTOCOL_ERROR',
+    });
+    expect(await client.closed).toMatchObject({ code: 'PROTOCOL_ERROR' });
+  });
+
+  it('(half a packet, then silence) leave the deadline in charge', async () => {
+    const [call, done] = hold(() => client.call(domainDestroy, { dom }, { timeoutMs: 100 }));
+    peer.server.write(encodeFrame({ ...(await call), type: 1 }, Buffer.alloc(64)).subarray(0, 40));
+    const failed = expect(done).rejects.toMatchObject({ code: 'TIMEOUT', outcome: 'unknown' });
+    await clock.advance(100);
+    await failed;
+  });
+
+  it('(events that nobody knows) are passed over', async () => {
+    peer.server.write(encodeFrame({ ...header, type: 2, procedure: 9999 }, Buffer.alloc(8)));
+    peer.on(connectGetHostname, () => ({ hostname: 'x' }));
+    expect(await client.call(connectGetHostname, undefined)).toEqual({ hostname: 'x' });
+  });
+});
+
+describe('keepalive', () => {
+  it('answers PING, also while a call is open', async () => {
+    client = await open();
+    peer.keepalive(1);
+    const pong = await until('a PONG', () =>
+      peer.received.find((frame) => frame.program === program.keepalive),
+    );
+    expect(pong).toMatchObject({ version: 1, procedure: 2, type: 2, serial: 0, status: 0 });
+  });
+
+  it('does not pile up PONGs for a peer that does not read', async () => {
+    client = await open();
+    peer.server.pause();
+    for (let ping = 0; ping < 20_000; ping++) peer.keepalive(1);
+    await settle();
+    expect(peer.client.writableLength).toBeLessThan(256 * 1024);
+  });
+
+  it('asks only after silence, and gives a dead peer up', async () => {
+    client = await open({ keepalive });
+    const pings = () => peer.received.filter((frame) => frame.program === program.keepalive).length;
+    await clock.advance(1_000);
+    expect(pings()).toBe(0);
+    await clock.advance(1_000);
+    expect(pings()).toBe(1);
+    peer.keepalive(2);
+    await settle();
+    await clock.advance(1_000);
+    expect(pings()).toBe(1);
+    await clock.advance(3_000);
+    expect(pings()).toBe(4);
+    const pending = client.call(domainDestroy, { dom }).catch((error) => error);
+    await clock.advance(1_000);
+    expect(await client.closed).toMatchObject({
+      code: 'TIMEOUT',
+      message: expect.stringContaining('no sign of life'),
+    });
+    expect(await pending).toMatchObject({ code: 'TIMEOUT', outcome: 'unknown' });
+  });
+
+  it('is left alone when the daemon does not know it', async () => {
+    peer.on(procedures.connectSupportsFeature, () => ({ supported: 0 }));
+    client = await open({ keepalive });
+    expect(clock.pending).toBe(0);
+  });
+});
+
+describe('lifecycle events', () => {
+  let stop: AbortController;
+
+  beforeEach(async () => {
+    peer.on(procedures.connectDomainEventCallbackRegisterAny, () => ({ callbackId: 1 }));
+    peer.on(procedures.connectDomainEventCallbackDeregisterAny, () => undefined);
+    client = await open();
+    stop = new AbortController();
+  });
+
+  const registered = () => peer.calls(procedures.connectDomainEventCallbackRegisterAny).length;
+  const deregistered = () => peer.calls(procedures.connectDomainEventCallbackDeregisterAny).length;
+
+  it('come in order, in libvirt’s words, to every subscriber', async () => {
+    const one = gather(client.lifecycleEvents(stop.signal));
+    const two = gather(client.lifecycleEvents(stop.signal));
+    await until('the registration', registered);
+    peer.lifecycle('web-1', 2, 0);
+    peer.lifecycle('web-1', 5, 1);
+    peer.lifecycle('web-1', 77, 3);
+    await until('the events', () => one.events.length === 3 && two.events.length === 3);
+    stop.abort();
+    await Promise.all([one.ended, two.ended]);
+    expect(one.events).toEqual(two.events);
+    expect(one.events.map((event) => (event.event === 'lost' ? event : [event.event, event.detail]))).toEqual(
+      [
+        ['started', 'booted'],
+        ['stopped', 'destroyed'],
+        ['unknown', '77.3'],
+      ],
+    );
+    expect(one.events[0]).toMatchObject({ domain: { name: 'web-1' }, at: clock.wallMs() });
+    await until('the deregistration', deregistered);
+    expect([registered(), deregistered()]).toEqual([1, 1]);
+  });
+
+  it('say so when a slow subscriber lost some', async () => {
+    const events = client.lifecycleEvents(stop.signal);
+    const first = events.next();
+    await until('the registration', registered);
+    for (let index = 0; index < eventsHeldMax + 11; index++) peer.lifecycle(`vm-${index}`, 4, 0);
+    await first;
+    await settle();
+    expect((await events.next()).value).toMatchObject({ event: 'lost', count: 10 });
+    expect((await events.next()).value).toMatchObject({ event: 'resumed', domain: { name: 'vm-11' } });
+    await events.return();
+  });
+
+  it('end with the reason when the connection ends', async () => {
+    const { ended } = gather(client.lifecycleEvents(stop.signal));
+    await until('the registration', registered);
+    peer.server.end();
+    await expect(ended).rejects.toMatchObject({ code: 'CLOSED' });
+    await expect(client.lifecycleEvents().next()).rejects.toMatchObject({ code: 'CLOSED' });
+  });
+
+  it('end with the reason when libvirt does not give any', async () => {
+    peer.with(procedures.connectDomainEventCallbackRegisterAny, (call) =>
+      peer.refuse(call, { code: 3, message: 'no' }),
+    );
+    await expect(client.lifecycleEvents().next()).rejects.toMatchObject({ libvirtCode: 3 });
+    peer.on(procedures.connectDomainEventCallbackRegisterAny, () => ({ callbackId: 2 }));
+    const { events, ended } = gather(client.lifecycleEvents(stop.signal));
+    await until('the second registration', () => registered() === 2);
+    peer.lifecycle('web-1', 4, 0);
+    await until('the event', () => events.length);
+    stop.abort();
+    await ended;
+  });
+});
+
+describe('closing', () => {
+  it('says goodbye once', async () => {
+    client = await open({ keepalive });
+    await Promise.all([client.close(), client.close()]);
+    await client.close();
+    expect(peer.calls(procedures.connectClose)).toHaveLength(1);
+    expect(await client.closed).toMatchObject({ code: 'CLOSED', message: 'closed on our side' });
+    expect(peer.client.destroyed).toBe(true);
+  });
+
+  it('does not wait for a peer that is silent', async () => {
+    client = await open();
+    peer.with(procedures.connectClose, () => undefined);
+    const closing = client.close();
+    await clock.advance(closeTimeoutMs);
+    await closing;
+    expect(peer.client.destroyed).toBe(true);
+  });
+
+  it('happens at the end of a block', async () => {
+    {
+      await using scoped = await open();
+      client = scoped;
+    }
+    expect(await client.closed).toBeInstanceOf(HostError);
+  });
+
+  it('by an error of the stream keeps its cause', async () => {
+    client = await open();
+    const pending = client.call(connectGetVersion, undefined).catch((error) => error);
+    const cause = Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' });
+    peer.client.destroy(cause);
+    expect(await client.closed).toMatchObject({ code: 'CLOSED', host: 'kvm-01', cause });
+    expect(await pending).toMatchObject({ code: 'CLOSED', outcome: 'unknown' });
+  });
+});
+
+/** Starts a call whose frame the test answers itself. */
+function hold<T>(start: () => Promise<T>): [call: Promise<Frame>, done: Promise<T>] {
+  const call = new Promise<Frame>((resolve) => {
+    peer.with(domainDestroy, resolve);
+  });
+  return [call, start()];
+}
+
+function gather(source: AsyncIterable<LifecycleEvent>): { events: LifecycleEvent[]; ended: Promise<void> } {
+  const events: LifecycleEvent[] = [];
+  const run = async () => {
+    for await (const event of source) events.push(event);
+  };
+  return { events, ended: run() };
+}
