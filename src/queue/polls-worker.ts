@@ -8,8 +8,11 @@ import { type PollJob, scheduleId } from './schedules.js';
 
 export const pollsQueueName = 'outrigger-polls';
 export const keyPrefix = 'bull';
-/** Polls at a time, over all hosts. */
-export const pollConcurrency = 64;
+/**
+ * Polls at a time, over all hosts. A poll waits rather than computes, and one (host, poller) never holds two places: with
+ * many hosts that hang until their deadline there must still be places for the others.
+ */
+export const pollConcurrency = 256;
 /** A lock is renewed at half its life; polls are shorter than that. */
 const lockMs = 30_000;
 const stalledCheckMs = 30_000;

@@ -24,7 +24,7 @@ import { decide, type Watched } from './watchdog.js';
 const tickMs = 250;
 /** A tick this late means that our own process slept: nobody else is to blame for late polls. */
 const sleptMs = 2_000;
-const directPollsMax = 64;
+const directPollsMax = 256;
 const repairsPerTickMax = 200;
 const repairTimeoutMs = 20_000;
 const reconcileTimeoutMs = 60_000;

@@ -5,8 +5,6 @@ import type { Queue } from 'bullmq';
 
 /** Scheduler calls in flight at a time. */
 const callsInFlightMax = 100;
-/** Schedulers read per page. */
-const pageSize = 500;
 /** A next run this far past one interval ahead means that the wall clock stepped back. */
 const frozenSlackMs = 2_000;
 const upsertAttemptsMax = 3;
@@ -159,13 +157,10 @@ export class PollSchedules {
     }
   }
 
+  /** All at once: a scheduler that runs meanwhile changes its rank, and pages would lose another. */
   async #stored(): Promise<Stored[]> {
-    const stored: Stored[] = [];
-    for (let start = 0; ; start += pageSize) {
-      const page = await this.#queue.getJobSchedulers(start, start + pageSize - 1, true);
-      for (const { key, every, next } of page) stored.push({ id: key, everyMs: every, nextMs: next });
-      if (page.length < pageSize) return stored;
-    }
+    const stored = await this.#queue.getJobSchedulers(0, -1, true);
+    return stored.map(({ key, every, next }) => ({ id: key, everyMs: every, nextMs: next }));
   }
 }
 
