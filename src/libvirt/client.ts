@@ -7,6 +7,7 @@ import { withDeadline } from '../core/deadline.js';
 import { asHostError, HostError } from '../core/errors.js';
 import { type Log, silentLog } from '../core/log.js';
 import { type CallFigures, Calls } from './calls.js';
+import { LibvirtError, libvirtCode } from './errors.js';
 import { EventBuffer, type LifecycleEvent, lifecycleEvent } from './events.js';
 import { Keepalive, type KeepaliveOptions, keepaliveDefault, keepaliveProcedure } from './keepalive.js';
 import {
@@ -68,6 +69,8 @@ export class LibvirtClient implements AsyncDisposable {
   readonly #calls: Calls;
   readonly #frames = new FrameReader();
   readonly #stats: Procedure<{ doms: never[]; stats: number; flags: number }, DomainStats[]>;
+  /** Libvirt before 4.5 does not know `nowait`. */
+  #statsFlags: number = statsFlag.nowait;
   readonly #subscribers = new Set<EventBuffer>();
   #closing: Promise<void> | undefined;
   #callback: Promise<{ callbackId: number }> | undefined;
@@ -125,9 +128,18 @@ export class LibvirtClient implements AsyncDisposable {
   }
 
   /** All domains in one call. By default busy ones are not waited for, and some of their figures miss. */
-  domainStats(options: CallOptions & { flags?: number; groups?: number } = {}): Promise<DomainStats[]> {
-    const { flags = statsFlag.nowait, groups = statsGroupsDefault, ...callOptions } = options;
-    return this.call(this.#stats, { doms: [], stats: groups, flags }, callOptions);
+  async domainStats(options: CallOptions & { flags?: number; groups?: number } = {}): Promise<DomainStats[]> {
+    const { flags = this.#statsFlags, groups = statsGroupsDefault, ...callOptions } = options;
+    const ask = (flags: number) => this.call(this.#stats, { doms: [], stats: groups, flags }, callOptions);
+    try {
+      return await ask(flags);
+    } catch (error) {
+      const refused = error instanceof LibvirtError && error.libvirtCode === libvirtCode.invalidArg;
+      if (!refused || options.flags !== undefined || flags === 0) throw error;
+      this.#log.info({ host: this.host }, 'libvirt is too old to leave busy VMs out: it will wait for them');
+      this.#statsFlags = 0;
+      return await ask(0);
+    }
   }
 
   /**

@@ -7,6 +7,7 @@ import { XdrReader } from './wire/xdr.js';
 /** virErrorNumber, as far as it is acted upon. */
 export const libvirtCode = {
   noConnect: 5,
+  invalidArg: 8,
   operationDenied: 29,
   noDomain: 42,
   authFailed: 45,

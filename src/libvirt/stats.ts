@@ -85,22 +85,11 @@ export type DomainStats = {
   other: StatRecord;
 };
 
-/** VIR_DOMAIN_STATS_*: which groups are asked for. */
-export const statsGroup = {
-  state: 1,
-  cpu: 2,
-  balloon: 4,
-  vcpu: 8,
-  net: 16,
-  block: 32,
-  perf: 64,
-  iothread: 128,
-  memory: 256,
-  dirtyrate: 512,
-  vm: 1024,
-} as const;
-/** All but `vm`, for which libvirtd would put one more question to each QEMU and which has no stable names. */
-export const statsGroupsDefault = 1023;
+/**
+ * VIR_DOMAIN_STATS_*, bits 0 to 9: all groups but `vm`, for which libvirtd would put one more question to each QEMU and which
+ * has no stable names. Groups that a daemon does not know are left out.
+ */
+export const statsGroupsDefault = 0x3ff;
 /** VIR_CONNECT_GET_ALL_DOMAINS_STATS_*. */
 export const statsFlag = { nowait: 0x2000_0000, backing: 0x4000_0000, enforce: 0x8000_0000 } as const;
 

@@ -10,6 +10,7 @@ import {
 import { eventsHeldMax, type LifecycleEvent } from '../../../src/libvirt/events.js';
 import { procedures } from '../../../src/libvirt/procedures.js';
 import { encodeFrame, type Frame, frameBytesMax, program } from '../../../src/libvirt/wire/frame.js';
+import { XdrReader } from '../../../src/libvirt/wire/xdr.js';
 import { FakeClock, settle } from '../../support/fake-clock.js';
 import { LibvirtPeer } from '../../support/libvirt-peer.js';
 import { until } from '../../support/until.js';
@@ -242,6 +243,38 @@ describe('a call', () => {
       message: expect.stringContaining('5 calls'),
     });
     expect(await queued).toMatchObject({ outcome: 'not-sent', cause: await client.closed });
+  });
+});
+
+describe('domain stats', () => {
+  const flagsOf = (call: Frame) =>
+    procedures.connectGetAllDomainStats.args.read(new XdrReader(call.payload)).flags;
+
+  beforeEach(async () => {
+    client = await open();
+  });
+
+  it('do not wait for busy domains', async () => {
+    peer.on(procedures.connectGetAllDomainStats, () => Buffer.alloc(4));
+    expect(await client.domainStats()).toEqual([]);
+    expect(peer.calls(procedures.connectGetAllDomainStats).map(flagsOf)).toEqual([0x2000_0000]);
+  });
+
+  it('wait for them where libvirt cannot leave them out, and remember it', async () => {
+    peer.with(procedures.connectGetAllDomainStats, (call) => {
+      if (flagsOf(call) === 0) peer.reply(call, procedures.connectGetAllDomainStats.result, Buffer.alloc(4));
+      else peer.refuse(call, { code: 8, message: 'unsupported flags (0x20000000)' });
+    });
+    expect(await client.domainStats()).toEqual([]);
+    expect(await client.domainStats()).toEqual([]);
+    expect(peer.calls(procedures.connectGetAllDomainStats).map(flagsOf)).toEqual([0x2000_0000, 0, 0]);
+    await expect(client.domainStats({ flags: 1 })).rejects.toMatchObject({ libvirtCode: 8 });
+  });
+
+  it('that make no sense end the connection', async () => {
+    peer.on(procedures.connectGetAllDomainStats, () => Buffer.from([0, 0, 0, 1]));
+    await expect(client.domainStats()).rejects.toMatchObject({ code: 'PROTOCOL_ERROR' });
+    expect(await client.closed).toMatchObject({ code: 'PROTOCOL_ERROR', host: 'kvm-01' });
   });
 });
 
