@@ -1,4 +1,5 @@
 // A bound on every wait. It refuses to hide what was awaited: the error is made by the caller, who knows.
+import { setMaxListeners } from 'node:events';
 import { type Clock, systemClock } from './clock.js';
 import { HostError } from './errors.js';
 
@@ -34,6 +35,8 @@ export function withDeadline<T>(
       signal?.removeEventListener('abort', onAbort);
     };
     if (signal?.aborted) return onAbort();
+    // A poll waits for many things with one signal: that is no leak.
+    if (signal) setMaxListeners(0, signal);
     signal?.addEventListener('abort', onAbort, { once: true });
     work(controller.signal).then(
       (value) => {

@@ -1,8 +1,10 @@
 // One SSH handshake over a stream that is already open: key exchange, the host's key checked, our key shown. Refuses
 // passwords, keyboard-interactive, compression and host keys that nobody vouched for.
-import { connect as connectTcp, type Socket } from 'node:net';
+import { lookup as lookupName } from 'node:dns';
+import { connect as connectTcp, type LookupFunction, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { NodeSSH } from 'node-ssh';
+import PQueue from 'p-queue';
 import type {
   AnyAuthMethod,
   AuthHandlerMiddleware,
@@ -79,11 +81,27 @@ export async function loadCredentials(
   return { offers, methods, close: () => agent?.close() };
 }
 
+// getaddrinfo holds a thread of the pool that files are read with: dead name servers may take half of it, not all.
+const lookupsMax = 2;
+const lookups = new PQueue({ concurrency: lookupsMax });
+
+const lookup: LookupFunction = (hostname, options, callback) => {
+  void lookups.add(
+    () =>
+      new Promise<void>((resolve) => {
+        lookupName(hostname, options, (error, address, family) => {
+          callback(error, address, family);
+          resolve();
+        });
+      }),
+  );
+};
+
 /** Throws DNS, REFUSED, UNREACHABLE, TIMEOUT or CLOSED. */
 export function openTcp(target: SshTarget, signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(abortError(signal));
-    const socket = connectTcp({ host: target.address, port: target.port, noDelay: true });
+    const socket = connectTcp({ host: target.address, port: target.port, noDelay: true, lookup });
     const onAbort = () => {
       socket.destroy();
       reject(abortError(signal));
@@ -139,6 +157,8 @@ export async function handshake(
     const client = ssh.connection;
     // Stays for good: ssh2 reports errors also after node-ssh has stopped listening.
     client?.on('error', () => {});
+    // A jump host has a listener for each channel that is being opened through it.
+    client?.setMaxListeners(0);
     client?.on('handshake', () => {
       attempt.stage = 'authentication';
     });

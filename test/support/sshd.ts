@@ -2,7 +2,7 @@
 // touch the machine's own sshd; `stop` ends every process it started, its per-connection children too.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { until } from './until.js';
@@ -132,19 +132,6 @@ export async function startSshd(o: SshdOptions = {}): Promise<Sshd> {
       rmSync(dir, { recursive: true, force: true });
     },
   };
-}
-
-/** Resolves when something accepts TCP connections at 127.0.0.1:port. */
-export async function untilListening(port: number): Promise<void> {
-  await until(`port ${port} to listen`, () => {
-    return new Promise<boolean>((resolve) => {
-      const socket = connect(port, '127.0.0.1', () => {
-        socket.destroy();
-        resolve(true);
-      });
-      socket.on('error', () => resolve(false));
-    });
-  });
 }
 
 async function endChild(child: ChildProcess): Promise<void> {
