@@ -2,6 +2,7 @@
 // answers the opening like libvirt, and each further call as the test says. It refuses to invent answers: a call without
 // an answer stays open.
 import { type Duplex, duplexPair } from 'node:stream';
+import { LibvirtClient, type LibvirtClientOptions } from '../../src/libvirt/client.js';
 import { errorReply } from '../../src/libvirt/errors.js';
 import { domainEventCallbackLifecycle, procedures } from '../../src/libvirt/procedures.js';
 import { type Codec, nothing } from '../../src/libvirt/wire/codec.js';
@@ -42,6 +43,28 @@ export class LibvirtPeer {
   /** Does what the test says with every call of `procedure`. */
   with<A, R>(procedure: Declared<A, R>, answer: Answer): void {
     this.#answers.set(procedure.number, answer);
+  }
+
+  /** Starts a call whose frame the test answers itself. */
+  hold<A, R, T>(
+    procedure: Declared<A, R>,
+    start: () => Promise<T>,
+  ): [call: Promise<Frame>, done: Promise<T>] {
+    const call = new Promise<Frame>((resolve) => {
+      this.with(procedure, resolve);
+    });
+    return [call, start()];
+  }
+
+  open(options: Partial<LibvirtClientOptions>): Promise<LibvirtClient> {
+    const defaults = {
+      host: 'kvm-01',
+      uri: 'qemu:///system',
+      readOnly: true,
+      timeoutMs: 5_000,
+      keepalive: false,
+    } as const;
+    return LibvirtClient.open(this.client, { ...defaults, ...options });
   }
 
   calls({ number }: { number: number }): Frame[] {

@@ -4,12 +4,11 @@ import { callsInFlightMax, callsQueuedMax } from '../../../src/libvirt/calls.js'
 import {
   callTimeoutMs,
   closeTimeoutMs,
-  LibvirtClient,
+  type LibvirtClient,
   type LibvirtClientOptions,
 } from '../../../src/libvirt/client.js';
-import { eventsHeldMax, type LifecycleEvent } from '../../../src/libvirt/events.js';
 import { procedures } from '../../../src/libvirt/procedures.js';
-import { encodeFrame, type Frame, frameBytesMax, program } from '../../../src/libvirt/wire/frame.js';
+import type { Frame } from '../../../src/libvirt/wire/frame.js';
 import { XdrReader } from '../../../src/libvirt/wire/xdr.js';
 import { FakeClock, settle } from '../../support/fake-clock.js';
 import { LibvirtPeer } from '../../support/libvirt-peer.js';
@@ -17,22 +16,14 @@ import { until } from '../../support/until.js';
 
 const { connectGetHostname, connectGetVersion, domainDestroy } = procedures;
 const dom = { name: 'web-1', uuid: '6695eb01-f6a4-8304-79aa-97f2502e193f', id: 1 };
+
 const keepalive = { intervalMs: 1_000, countMax: 3 };
 
 let peer: LibvirtPeer;
 let clock: FakeClock;
 let client: LibvirtClient;
 
-const open = (options: Partial<LibvirtClientOptions> = {}) =>
-  LibvirtClient.open(peer.client, {
-    host: 'kvm-01',
-    uri: 'qemu:///system',
-    readOnly: true,
-    timeoutMs: 5_000,
-    keepalive: false,
-    clock,
-    ...options,
-  });
+const open = (options: Partial<LibvirtClientOptions> = {}) => peer.open({ clock, ...options });
 
 beforeEach(() => {
   peer = new LibvirtPeer();
@@ -107,6 +98,12 @@ describe('opening', () => {
     expect(peer.client.destroyed).toBe(true);
   });
 
+  it('ends at once on a stream that has ended already', async () => {
+    peer.client.destroy();
+    await settle();
+    await expect(open()).rejects.toMatchObject({ code: 'CLOSED', outcome: 'not-sent' });
+  });
+
   it('says where to look when the daemon hangs up', async () => {
     peer.with(procedures.authList, () => peer.server.end());
     await expect(open()).rejects.toMatchObject({
@@ -153,7 +150,9 @@ describe('a call', () => {
   });
 
   it('that is not answered in time has an unknown outcome, and keeps its slot until the late reply', async () => {
-    const [call, done] = hold(() => client.call(domainDestroy, { dom }, { timeoutMs: 100 }));
+    const [call, done] = peer.hold(domainDestroy, () =>
+      client.call(domainDestroy, { dom }, { timeoutMs: 100 }),
+    );
     const failed = expect(done).rejects.toMatchObject({ code: 'TIMEOUT', outcome: 'unknown' });
     await clock.advance(100);
     await failed;
@@ -278,187 +277,6 @@ describe('domain stats', () => {
   });
 });
 
-describe('bytes that make no sense', () => {
-  beforeEach(async () => {
-    client = await open();
-  });
-
-  const header = { program: program.remote, version: 1, procedure: 59, type: 1, serial: 99, status: 0 };
-  const length = (bytes: number) => {
-    const word = Buffer.alloc(4);
-    word.writeUInt32BE(bytes);
-    return word;
-  };
-
-  it.each([
-    ['a length that is too long', length(frameBytesMax + 1)],
-    ['a length that is too short', length(3)],
-    ['text', Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n')],
-    ['an unknown program', encodeFrame({ ...header, program: 1 }, Buffer.alloc(0))],
-    ['an unknown version', encodeFrame({ ...header, version: 2 }, Buffer.alloc(0))],
-    ['a reply to no call', encodeFrame(header, Buffer.alloc(0))],
-    ['a stream', encodeFrame({ ...header, type: 3 }, Buffer.alloc(0))],
-    ['a call', encodeFrame({ ...header, type: 0 }, Buffer.alloc(0))],
-    ['an event cut short', encodeFrame({ ...header, type: 2, procedure: 318 }, Buffer.alloc(4))],
-  ])('(%s) end the connection', async (_, bytes) => {
-    const pending = client.call(domainDestroy, { dom }).catch((error) => error);
-    await settle();
-    peer.server.write(bytes);
-    expect(await client.closed).toMatchObject({ code: 'PROTOCOL_ERROR', host: 'kvm-01' });
-    expect(await pending).toMatchObject({ code: 'PROTOCOL_ERROR', outcome: 'unknown', host: 'kvm-01' });
-    expect(peer.client.destroyed).toBe(true);
-    await expect(client.call(connectGetVersion, undefined)).rejects.toMatchObject({ outcome: 'not-sent' });
-  });
-
-  it.each([
-    ['of another procedure', (call: Frame) => ({ ...call, type: 1, procedure: 60 })],
-    ['with an unknown status', (call: Frame) => ({ ...call, type: 1, status: 2 })],
-    ['cut short', (call: Frame) => ({ ...call, type: 1 })],
-    ['that is a refusal cut short', (call: Frame) => ({ ...call, type: 1, status: 1 })],
-  ])('(a reply %s) end the connection', async (_, reply) => {
-    peer.with(
-      connectGetHostname,
-      (call) => void peer.server.write(encodeFrame(reply(call), Buffer.alloc(0))),
-    );
-    await expect(client.call(connectGetHostname, undefined)).rejects.toMatchObject({
-      code: 'PROTOCOL_ERROR',
-    });
-    expect(await client.closed).toMatchObject({ code: 'PROTOCOL_ERROR' });
-  });
-
-  it('(half a packet, then silence) leave the deadline in charge', async () => {
-    const [call, done] = hold(() => client.call(domainDestroy, { dom }, { timeoutMs: 100 }));
-    peer.server.write(encodeFrame({ ...(await call), type: 1 }, Buffer.alloc(64)).subarray(0, 40));
-    const failed = expect(done).rejects.toMatchObject({ code: 'TIMEOUT', outcome: 'unknown' });
-    await clock.advance(100);
-    await failed;
-  });
-
-  it('(events that nobody knows) are passed over', async () => {
-    peer.server.write(encodeFrame({ ...header, type: 2, procedure: 9999 }, Buffer.alloc(8)));
-    peer.on(connectGetHostname, () => ({ hostname: 'x' }));
-    expect(await client.call(connectGetHostname, undefined)).toEqual({ hostname: 'x' });
-  });
-});
-
-describe('keepalive', () => {
-  it('answers PING, also while a call is open', async () => {
-    client = await open();
-    peer.keepalive(1);
-    const pong = await until('a PONG', () =>
-      peer.received.find((frame) => frame.program === program.keepalive),
-    );
-    expect(pong).toMatchObject({ version: 1, procedure: 2, type: 2, serial: 0, status: 0 });
-  });
-
-  it('does not pile up PONGs for a peer that does not read', async () => {
-    client = await open();
-    peer.server.pause();
-    for (let ping = 0; ping < 20_000; ping++) peer.keepalive(1);
-    await settle();
-    expect(peer.client.writableLength).toBeLessThan(256 * 1024);
-  });
-
-  it('asks only after silence, and gives a dead peer up', async () => {
-    client = await open({ keepalive });
-    const pings = () => peer.received.filter((frame) => frame.program === program.keepalive).length;
-    await clock.advance(1_000);
-    expect(pings()).toBe(0);
-    await clock.advance(1_000);
-    expect(pings()).toBe(1);
-    peer.keepalive(2);
-    await settle();
-    await clock.advance(1_000);
-    expect(pings()).toBe(1);
-    await clock.advance(3_000);
-    expect(pings()).toBe(4);
-    const pending = client.call(domainDestroy, { dom }).catch((error) => error);
-    await clock.advance(1_000);
-    expect(await client.closed).toMatchObject({
-      code: 'TIMEOUT',
-      message: expect.stringContaining('no sign of life'),
-    });
-    expect(await pending).toMatchObject({ code: 'TIMEOUT', outcome: 'unknown' });
-  });
-
-  it('is left alone when the daemon does not know it', async () => {
-    peer.on(procedures.connectSupportsFeature, () => ({ supported: 0 }));
-    client = await open({ keepalive });
-    expect(clock.pending).toBe(0);
-  });
-});
-
-describe('lifecycle events', () => {
-  let stop: AbortController;
-
-  beforeEach(async () => {
-    peer.on(procedures.connectDomainEventCallbackRegisterAny, () => ({ callbackId: 1 }));
-    peer.on(procedures.connectDomainEventCallbackDeregisterAny, () => undefined);
-    client = await open();
-    stop = new AbortController();
-  });
-
-  const registered = () => peer.calls(procedures.connectDomainEventCallbackRegisterAny).length;
-  const deregistered = () => peer.calls(procedures.connectDomainEventCallbackDeregisterAny).length;
-
-  it('come in order, in libvirt’s words, to every subscriber', async () => {
-    const one = gather(client.lifecycleEvents(stop.signal));
-    const two = gather(client.lifecycleEvents(stop.signal));
-    await until('the registration', registered);
-    peer.lifecycle('web-1', 2, 0);
-    peer.lifecycle('web-1', 5, 1);
-    peer.lifecycle('web-1', 77, 3);
-    await until('the events', () => one.events.length === 3 && two.events.length === 3);
-    stop.abort();
-    await Promise.all([one.ended, two.ended]);
-    expect(one.events).toEqual(two.events);
-    expect(one.events.map((event) => (event.event === 'lost' ? event : [event.event, event.detail]))).toEqual(
-      [
-        ['started', 'booted'],
-        ['stopped', 'destroyed'],
-        ['unknown', '77.3'],
-      ],
-    );
-    expect(one.events[0]).toMatchObject({ domain: { name: 'web-1' }, at: clock.wallMs() });
-    await until('the deregistration', deregistered);
-    expect([registered(), deregistered()]).toEqual([1, 1]);
-  });
-
-  it('say so when a slow subscriber lost some', async () => {
-    const events = client.lifecycleEvents(stop.signal);
-    const first = events.next();
-    await until('the registration', registered);
-    for (let index = 0; index < eventsHeldMax + 11; index++) peer.lifecycle(`vm-${index}`, 4, 0);
-    await first;
-    await settle();
-    expect((await events.next()).value).toMatchObject({ event: 'lost', count: 10 });
-    expect((await events.next()).value).toMatchObject({ event: 'resumed', domain: { name: 'vm-11' } });
-    await events.return();
-  });
-
-  it('end with the reason when the connection ends', async () => {
-    const { ended } = gather(client.lifecycleEvents(stop.signal));
-    await until('the registration', registered);
-    peer.server.end();
-    await expect(ended).rejects.toMatchObject({ code: 'CLOSED' });
-    await expect(client.lifecycleEvents().next()).rejects.toMatchObject({ code: 'CLOSED' });
-  });
-
-  it('end with the reason when libvirt does not give any', async () => {
-    peer.with(procedures.connectDomainEventCallbackRegisterAny, (call) =>
-      peer.refuse(call, { code: 3, message: 'no' }),
-    );
-    await expect(client.lifecycleEvents().next()).rejects.toMatchObject({ libvirtCode: 3 });
-    peer.on(procedures.connectDomainEventCallbackRegisterAny, () => ({ callbackId: 2 }));
-    const { events, ended } = gather(client.lifecycleEvents(stop.signal));
-    await until('the second registration', () => registered() === 2);
-    peer.lifecycle('web-1', 4, 0);
-    await until('the event', () => events.length);
-    stop.abort();
-    await ended;
-  });
-});
-
 describe('closing', () => {
   it('says goodbye once', async () => {
     client = await open({ keepalive });
@@ -495,19 +313,3 @@ describe('closing', () => {
     expect(await pending).toMatchObject({ code: 'CLOSED', outcome: 'unknown' });
   });
 });
-
-/** Starts a call whose frame the test answers itself. */
-function hold<T>(start: () => Promise<T>): [call: Promise<Frame>, done: Promise<T>] {
-  const call = new Promise<Frame>((resolve) => {
-    peer.with(domainDestroy, resolve);
-  });
-  return [call, start()];
-}
-
-function gather(source: AsyncIterable<LifecycleEvent>): { events: LifecycleEvent[]; ended: Promise<void> } {
-  const events: LifecycleEvent[] = [];
-  const run = async () => {
-    for await (const event of source) events.push(event);
-  };
-  return { events, ended: run() };
-}
