@@ -9,7 +9,7 @@ import { asHostError, HostError, hintOf } from '../core/errors.js';
 import { type Log, silentLog } from '../core/log.js';
 import { hostKeyError, timeoutError } from './connect-errors.js';
 import { SshConnection } from './connection.js';
-import { handshake, loadCredentials, openTcp } from './handshake.js';
+import { handshake, loadCredentials, openTcp, type Progress } from './handshake.js';
 import { algorithmsFor } from './host-key.js';
 import { KnownHosts } from './known-hosts.js';
 import { endpoint, limits, type SshTarget, type WaitOptions } from './target.js';
@@ -56,15 +56,16 @@ export class SshConnector {
   /** `timeoutMs` counts from the turn at the handshakes, not from the call. Throws the codes of connect-errors.ts. */
   async connect(target: SshTarget, o: WaitOptions = {}): Promise<SshConnection> {
     const { timeoutMs = limits.connectTimeoutMs, signal } = o;
+    const progress: Progress = { stage: 'connecting' };
     return await this.inTurn(signal, () =>
       withDeadline(
         async (ended) => {
-          const connection = await this.#dial(target, target.jump ?? [], ended);
+          const connection = await this.#dial(target, target.jump ?? [], ended, progress);
           if (!ended.aborted) return connection;
           connection.destroy();
           throw abortError(ended);
         },
-        { timeoutMs, signal, clock: this.#clock, onTimeout: () => timeoutError(target, 'connecting') },
+        { timeoutMs, signal, clock: this.#clock, onTimeout: () => timeoutError(target, progress.stage) },
       ),
     );
   }
@@ -85,17 +86,26 @@ export class SshConnector {
     });
   }
 
-  async #dial(target: SshTarget, jumps: readonly SshTarget[], signal: AbortSignal): Promise<SshConnection> {
+  async #dial(
+    target: SshTarget,
+    jumps: readonly SshTarget[],
+    signal: AbortSignal,
+    progress: Progress,
+  ): Promise<SshConnection> {
     const known = await KnownHosts.load(target.knownHostsFiles);
+    progress.stage = 'the ssh agent';
     const credentials = await loadCredentials(target, this.#agentSocket, signal);
+    progress.stage = 'the way over the jump host';
     const via = await this.openVia(target.host, jumps, signal);
     try {
+      progress.stage = 'TCP connection';
       const transport = await openTransport(target, via, signal);
       const handshaken = await handshake(target, transport, {
         credentials,
         hostKeyAlgorithms: algorithmsFor(known.algorithms(target.address, target.port)),
         verify: (key) => hostKeyError(target, key, known.check(target.address, target.port, key.blob), known),
         signal,
+        progress,
       });
       const { type, fingerprint } = handshaken.hostKey;
       this.#log.debug({ host: target.host, address: target.address, type, fingerprint }, 'ssh connected');
@@ -137,9 +147,10 @@ export class SshConnector {
 
   #openJump(key: string, target: SshTarget, before: readonly SshTarget[]): Jump {
     const stop = new AbortController();
+    const progress: Progress = { stage: 'connecting' };
     const connecting = withDeadline(
       async (ended) => {
-        const connection = await this.#dial(target, before, ended);
+        const connection = await this.#dial(target, before, ended, progress);
         if (ended.aborted) connection.destroy();
         return connection;
       },
@@ -147,7 +158,7 @@ export class SshConnector {
         timeoutMs: limits.connectTimeoutMs,
         signal: stop.signal,
         clock: this.#clock,
-        onTimeout: () => timeoutError(target, 'connecting'),
+        onTimeout: () => timeoutError(target, progress.stage),
       },
     );
     const jump: Jump = { connecting, users: 0, stop };

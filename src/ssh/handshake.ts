@@ -16,7 +16,7 @@ import type {
 import { abortError } from '../core/deadline.js';
 import { HostError } from '../core/errors.js';
 import { TrackedAgent } from './agent.js';
-import { type Attempt, handshakeError, tcpError } from './connect-errors.js';
+import { type Attempt, type HandshakeStage, handshakeError, tcpError } from './connect-errors.js';
 import { describeHostKey, type HostKey } from './host-key.js';
 import { loadPrivateKey } from './keys.js';
 import { limits, type SshTarget } from './target.js';
@@ -38,7 +38,11 @@ export type HandshakeOptions = {
   /** The reason not to trust the key, or undefined. Asked again when keys are exchanged anew. */
   verify(key: HostKey): HostError | undefined;
   signal: AbortSignal;
+  progress?: Progress | undefined;
 };
+
+/** What is being waited for now: named when the time is up. */
+export type Progress = { stage: string };
 
 // AES-GCM runs in Node's own OpenSSL; ssh2's native addon, which speeds up the others, may be missing.
 const ciphers: CipherAlgorithm[] = [
@@ -131,6 +135,11 @@ export async function handshake(
   let distrust: HostError | undefined;
   let end: ((error: unknown) => void) | undefined;
   const onAbort = () => end?.(abortError(o.signal));
+  const enter = (stage: HandshakeStage) => {
+    attempt.stage = stage;
+    if (o.progress) o.progress.stage = `SSH ${stage}`;
+  };
+  enter('key exchange');
   try {
     if (o.signal.aborted) throw abortError(o.signal);
     const aborted = new Promise<never>((_, reject) => {
@@ -159,9 +168,7 @@ export async function handshake(
     client?.on('error', () => {});
     // A jump host has a listener for each channel that is being opened through it.
     client?.setMaxListeners(0);
-    client?.on('handshake', () => {
-      attempt.stage = 'authentication';
-    });
+    client?.on('handshake', () => enter('authentication'));
     await Promise.race([connected, aborted]);
     if (!client || !hostKey) throw new Error('Connection lost before handshake');
     return { ssh, client, transport, hostKey, serverVersion: versionOf(client) };

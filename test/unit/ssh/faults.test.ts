@@ -139,6 +139,7 @@ describe('what answers is not an SSH server that works', () => {
     const error = await failure(connector().connect(target(port), { timeoutMs: 300 }));
     expect(error).toMatchObject({ code, host: 'kvm-01', outcome: 'not-sent' });
     expect(error.hint).toBeTruthy();
+    if (code === 'TIMEOUT') expect(error.message).toContain('SSH key exchange timed out');
     await until('our side to close', () => sockets.size === 0);
   });
 
@@ -150,6 +151,7 @@ describe('what answers is not an SSH server that works', () => {
     const { port, sockets } = await track(createServer((socket) => server.injectSocket(socket)));
     expect(await failure(connector().connect(target(port), { timeoutMs: 500 }))).toMatchObject({
       code: 'TIMEOUT',
+      message: expect.stringContaining('SSH authentication timed out'),
     });
     await until('our side to close', () => sockets.size === 0);
   });
