@@ -3,7 +3,7 @@
 import { type ErrorCode, HostError } from '../core/errors.js';
 import { fingerprintOf, type HostKey, shortType } from './host-key.js';
 import type { KnownHosts, KnownHostsVerdict } from './known-hosts.js';
-import { endpoint, type SshTarget } from './target.js';
+import { addressAndPort, endpoint, type SshTarget } from './target.js';
 
 type Shape = { message: string; code: unknown; level: unknown; reason: unknown };
 
@@ -23,7 +23,7 @@ export function quoted(text: string): string {
 /** Node's error of a TCP connection or a name look-up. */
 export function tcpError(target: SshTarget, error: unknown): HostError {
   const { code, message } = shapeOf(error);
-  const at = `${target.address}:${target.port}`;
+  const at = addressAndPort(target.address, target.port);
   const make = (as: ErrorCode, text: string, hint: string) =>
     new HostError(as, { host: target.host, message: text, hint, outcome: 'not-sent', cause: error });
   switch (code) {
@@ -61,7 +61,7 @@ export function tcpError(target: SshTarget, error: unknown): HostError {
 export function timeoutError(target: SshTarget, what: string, cause?: unknown): HostError {
   return new HostError('TIMEOUT', {
     host: target.host,
-    message: `${target.address}:${target.port}: ${what} timed out`,
+    message: `${addressAndPort(target.address, target.port)}: ${what} timed out`,
     hint: 'Check that the host is on and that no firewall drops the packets.',
     outcome: 'not-sent',
     cause,
@@ -71,7 +71,7 @@ export function timeoutError(target: SshTarget, what: string, cause?: unknown): 
 export function closedError(target: SshTarget, when: string, cause?: unknown): HostError {
   return new HostError('CLOSED', {
     host: target.host,
-    message: `${target.address}:${target.port} closed the connection ${when}`,
+    message: `${addressAndPort(target.address, target.port)} closed the connection ${when}`,
     hint: "See sshd's log there (MaxStartups, PerSourcePenalties, DenyUsers and full disks end connections).",
     outcome: 'not-sent',
     cause,
@@ -122,7 +122,7 @@ export function handshakeError(target: SshTarget, attempt: Attempt, error: unkno
   }
   return new HostError('PROTOCOL_ERROR', {
     host: target.host,
-    message: `${target.address}:${target.port} does not speak SSH as it should`,
+    message: `${addressAndPort(target.address, target.port)} does not speak SSH as it should`,
     hint: 'Check that address and port are those of sshd.',
     outcome: 'not-sent',
     cause: error,
@@ -141,7 +141,8 @@ function agentError(target: SshTarget, cause: unknown): HostError {
 
 function authError(target: SshTarget, attempt: Attempt, cause: unknown): HostError {
   const offered = attempt.offered.length > 0 ? attempt.offered.join(', ') : 'no key';
-  const details = { host: target.host, outcome: 'not-sent', cause } as const;
+  // ssh2's own sentence says no more than ours: it is not kept as the cause.
+  const details = { host: target.host, outcome: 'not-sent' } as const;
   const { message } = shapeOf(cause);
   if (attempt.partial) {
     return new HostError('AUTH_FAILED', {

@@ -11,7 +11,7 @@ import { quoted } from './connect-errors.js';
 import { SftpFileReader } from './files.js';
 import type { Handshaken } from './handshake.js';
 import { helperCommand, helperEnd, helperErrorBytesMax } from './helper.js';
-import { endpoint, limits, type SshTarget, type WaitOptions } from './target.js';
+import { addressAndPort, endpoint, limits, type SshTarget, type WaitOptions } from './target.js';
 
 export type SshConnectionOptions = {
   target: SshTarget;
@@ -101,7 +101,7 @@ export class SshConnection implements AsyncDisposable {
   async openTcp(address: string, port: number, o: WaitOptions = {}): Promise<Duplex> {
     const channel = await this.#open<ClientChannel>({
       ...o,
-      what: `${address}:${port}`,
+      what: addressAndPort(address, port),
       open: () => this.#o.ssh.forwardOut('127.0.0.1', 0, address, port) as Promise<ClientChannel>,
       discard: (late) => late.destroy(),
       // The far address may swallow packets while this host is well, and others may be using it.
@@ -221,15 +221,35 @@ export class SshConnection implements AsyncDisposable {
 
   #forwardError(address: string, port: number, error: unknown): HostError {
     const text = quoted(error instanceof Error ? error.message : String(error));
-    const at = `${address}:${port}, asked of ${endpoint(this.target)}`;
+    const at = `${addressAndPort(address, port)}, asked of ${endpoint(this.target)}`;
     if (/refused/i.test(text)) {
       return this.#error('REFUSED', `${at}: connection refused`, error, {
         hint: 'Start sshd there, or correct address and port.',
       });
     }
-    if (/no route|unreachable/i.test(text)) return this.#error('UNREACHABLE', `${at}: no route`, error);
-    if (/not known|resolve|no address/i.test(text)) return this.#error('DNS', `${at}: no such name`, error);
-    if (/timed out/i.test(text)) return this.#error('TIMEOUT', `${at}: timed out`, error);
+    const others: [RegExp, 'UNREACHABLE' | 'DNS' | 'TIMEOUT', string, string][] = [
+      [
+        /no route|unreachable/i,
+        'UNREACHABLE',
+        'no route',
+        'Check that the host is on, and the routes of the jump host.',
+      ],
+      [
+        /not known|resolve|no address/i,
+        'DNS',
+        'no such name',
+        'Correct the address, or add the name to the DNS of the jump host.',
+      ],
+      [
+        /timed out/i,
+        'TIMEOUT',
+        'timed out',
+        'Check that the host is on and that no firewall drops the packets.',
+      ],
+    ];
+    for (const [pattern, code, words, hint] of others) {
+      if (pattern.test(text)) return this.#error(code, `${at}: ${words}`, error, { hint });
+    }
     return this.#error('FORWARD_DENIED', `${at}: the jump host did not connect`, error, {
       hint: 'Set AllowTcpForwarding yes on the jump host, and check permitopen of the key and the address.',
     });

@@ -31,7 +31,12 @@ export const limits = {
   keepaliveCountMax: 3,
 } as const;
 
-export function endpoint(target: SshTarget): string {
-  const { address, port, user } = target;
-  return `${user}@${address.includes(':') ? `[${address}]` : address}${port === 22 ? '' : `:${port}`}`;
+/** `address:port`, an IPv6 address in brackets. */
+export function addressAndPort(address: string, port: number): string {
+  return `${address.includes(':') ? `[${address}]` : address}:${port}`;
+}
+
+/** `user@address`, with the port when it is not 22. */
+export function endpoint({ user, address, port }: SshTarget): string {
+  return `${user}@${port === 22 ? address : addressAndPort(address, port)}`;
 }
