@@ -147,9 +147,9 @@ Everything is running: ${hosts} hosts, ${hosts * guests} guests, polled every 5 
 
   curl -s ${url}/metrics | grep libvirt_domain_info_cpu
   . ${envFile}; npm run -s dev -- check
-  npx tsx lab/main.ts exec ${first} --lab demo -- virsh list --all
-  npx tsx lab/main.ts exec ${first} --lab demo -- virsh destroy ${lab.hosts[0]?.guests[0] ?? 'web-1'}      (and see /metrics change)
-  npx tsx lab/main.ts exec ${first} --lab demo -- pkill libvirtd             (and see what the log and /metrics say)
+  npx tsx lab/main.ts exec ${first} -- virsh list --all
+  npx tsx lab/main.ts exec ${first} -- virsh destroy ${lab.hosts[0]?.guests[0] ?? 'web-1'}      (and see /metrics change)
+  npx tsx lab/main.ts exec ${first} -- pkill libvirtd             (and see what the log and /metrics say)
 
 Ctrl-C ends the demo and takes the hosts away.
 `);

@@ -40,7 +40,10 @@ missing_packages() {
   if ! command -v virtlogd > /dev/null; then echo libvirt-daemon-log; fi
   if [ ! -x /usr/lib/polkit-1/polkitd ] && [ ! -x /usr/libexec/polkitd ]; then echo polkitd; fi
   if ! command -v redis-server > /dev/null && ! command -v valkey-server > /dev/null; then echo redis-server; fi
-  if [ "$set_of" = test ] && ! command -v promtool > /dev/null; then echo prometheus; fi
+  if [ "$set_of" = test ]; then
+    if ! command -v promtool > /dev/null; then echo prometheus; fi
+    if ! command -v prometheus-node-exporter > /dev/null; then echo prometheus-node-exporter; fi
+  fi
 }
 
 policy=/usr/sbin/policy-rc.d
@@ -86,7 +89,7 @@ install_packages() {
     local unit
     for unit in "${known[@]}"; do
       case "$unit" in
-        redis-server | prometheus) systemctl -q disable "$unit" ;;
+        redis-server | prometheus | prometheus-node-exporter) systemctl -q disable "$unit" ;;
         openssh-server) systemctl -q disable ssh ;;
         libvirt-daemon-system) systemctl -q disable libvirtd libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirt-guests ;;
       esac 2> /dev/null || true

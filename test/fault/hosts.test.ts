@@ -1,7 +1,7 @@
 // Breaks one host of three in every way that hosts break, and looks at the service from outside: the others' polls stay on
 // time, the state, the log and the metrics name the cause, what was opened is given back, and the host comes back by itself.
 import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Lab, type LabHost, raiseLab } from '../../lab/lab.js';
 import { type LogLine, type Page, Service } from '../support/outrigger.js';
@@ -80,6 +80,8 @@ type Fault = {
   state: string;
   codes: readonly string[];
   withinMs: number;
+  /** What else must be seen while it lasts. */
+  witness?(): Promise<unknown>;
   /** For faults whose mend the service does not find out by itself soon. */
   afterMend?(): void;
   recoversWithinMs?: number;
@@ -96,8 +98,8 @@ async function endure(fault: Fault): Promise<void> {
   const descriptorsBefore = service.descriptors();
   const since = service.lines.length;
   const oldestMs = await watchOthers(async () => {
-    await fault.break();
     try {
+      await fault.break();
       const page = await service.pageWhen(
         `${victim.name} to be ${fault.state}`,
         (page) => stateOf(page, victim.name) === fault.state,
@@ -106,11 +108,16 @@ async function endure(fault: Fault): Promise<void> {
       const line = change(since, fault.state);
       const { code } = (line?.error ?? {}) as { code?: string };
       expect(fault.codes).toContain(code);
-      expect(page.value('outrigger_host_cause_info', { instance: victim.name, code: code ?? '' })).toBe(1);
-      expect(page.find('outrigger_connect_failures_total', { code: code ?? '' })[0]?.[1]).toBeGreaterThan(0);
+      const [[cause] = ['']] = page.find('outrigger_host_cause_info', { instance: victim.name });
+      expect(fault.codes).toContain(/code="([^"]+)"/.exec(cause)?.[1]);
       expect(page.value('libvirt_up', { instance: victim.name })).toBe(0);
-      expect(page.find('libvirt_domain_info_state', { instance: victim.name })).toEqual([]);
-      expect(ageMs(page, victim.name, 'vms')).toBeGreaterThan(0);
+      const gone = await service.pageWhen(
+        'the VM series to go',
+        (page) => page.find('libvirt_domain_info_state', { instance: victim.name }).length === 0,
+        45_000,
+      );
+      expect(ageMs(gone, victim.name, 'vms')).toBeGreaterThan(0);
+      await fault.witness?.();
     } finally {
       await fault.mend();
     }
@@ -190,8 +197,13 @@ describe('one broken host of three', () => {
     });
   });
 
-  it('the frames of a hostile libvirt: malformed, oversized, endless', async () => {
-    for (const kind of ['garbage', 'oversized', 'endless'] as const) {
+  it('the frames of a hostile libvirt: malformed, oversized, endless', { timeout: 240_000 }, async () => {
+    for (const [kind, code] of [
+      ['garbage', 'PROTOCOL_ERROR'],
+      ['oversized', 'PROTOCOL_ERROR'],
+      ['endless', 'TIMEOUT'],
+    ] as const) {
+      await allFresh();
       const rssBefore = service.residentBytes();
       let hostile: Hostile | undefined;
       await endure({
@@ -204,15 +216,16 @@ describe('one broken host of three', () => {
           await victim.startLibvirtd();
         },
         state: 'degraded',
-        codes: ['CLOSED', 'SOCKET_MISSING', 'FORWARD_DENIED', 'PROTOCOL_ERROR', 'TIMEOUT'],
+        codes: ['CLOSED', 'SOCKET_MISSING', 'FORWARD_DENIED', code],
         withinMs: 30_000,
+        witness: () =>
+          service.pageWhen(
+            `the cause ${code}`,
+            (page) => page.value('outrigger_host_cause_info', { instance: victim.name, code }) === 1,
+            60_000,
+          ),
       });
       expect(service.residentBytes() - rssBefore).toBeLessThan(150 * 1024 * 1024);
-      expect(
-        (await service.page()).value('outrigger_connect_failures_total', {
-          code: kind === 'endless' ? 'TIMEOUT' : 'PROTOCOL_ERROR',
-        }),
-      ).toBeGreaterThan(0);
     }
   });
 
@@ -305,8 +318,8 @@ async function startHostile(host: LabHost, kind: 'garbage' | 'oversized' | 'endl
     server.listen('${socket}', () => { chmodSync('${socket}', 0o777); });
     setTimeout(() => process.exit(0), 120000);
   `;
-  const file = join(lab.dir, 'hostile.cjs');
-  await writeFile(file, script);
+  const file = '/run/lab/hostile.cjs';
+  await writeFile(join(dirname(dirname(host.sshdLogFile)), 'hostile.cjs'), script);
   const running = host.exec([process.execPath, file], { timeoutMs: 130_000 }).catch(() => undefined);
   await until('the hostile socket', async () => (await host.exec(['test', '-S', socket])).code === 0);
   return {
