@@ -98,10 +98,16 @@ export async function startSshd(o: SshdOptions = {}): Promise<Sshd> {
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     logged += text;
   });
-  await until('sshd to listen', () => {
-    if (child.exitCode !== null) throw new Error(`sshd ended: ${logged}`);
-    return logged.includes('Server listening');
-  });
+  try {
+    await until('sshd to listen', () => {
+      if (child.exitCode !== null) throw new Error(`sshd ended: ${logged}`);
+      return logged.includes('Server listening');
+    });
+  } catch (error) {
+    await endChild(child);
+    rmSync(dir, { recursive: true, force: true });
+    throw error;
+  }
   const pid = child.pid;
   if (pid === undefined) throw new Error('sshd did not start');
 
