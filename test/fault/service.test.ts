@@ -67,7 +67,7 @@ describe('the store', () => {
     );
     expect(storePid(service)).not.toBe(pid);
     expect((await fetch(`${service.url}/readyz`)).status).toBe(200);
-    expect(service.logged('store lost, polls go on without it').length).toBeGreaterThanOrEqual(1);
+    expect(service.logged('store away, polls go on without it').length).toBeGreaterThanOrEqual(1);
   });
 
   it('hung: polls go on, and SIGTERM still ends the service in time', async () => {
