@@ -8,12 +8,13 @@ import { asHostError, HostError } from '../core/errors.js';
 import { type Log, silentLog } from '../core/log.js';
 import { type CallFigures, Calls } from './calls.js';
 import { LibvirtError, libvirtCode } from './errors.js';
-import { EventBuffer, type LifecycleEvent, lifecycleEvent } from './events.js';
+import { EventBuffer, type LifecycleEvent, lifecycleEvent, rebootEvent } from './events.js';
 import { Keepalive, type KeepaliveOptions, keepaliveDefault, keepaliveProcedure } from './keepalive.js';
 import {
   authType,
   connectReadOnly,
   domainEventCallbackLifecycle,
+  domainEventCallbackReboot,
   eventId,
   feature,
   type Procedure,
@@ -71,9 +72,11 @@ export class LibvirtClient implements AsyncDisposable {
   readonly #stats: Procedure<{ doms: never[]; stats: number; flags: number }, DomainStats[]>;
   /** Libvirt before 4.5 does not know `nowait`. */
   #statsFlags: number = statsFlag.nowait;
-  readonly #subscribers = new Set<EventBuffer>();
+  /** Each with the kinds of events that it wants. */
+  readonly #subscribers = new Map<EventBuffer, readonly number[]>();
   #closing: Promise<void> | undefined;
-  #callback: Promise<{ callbackId: number }> | undefined;
+  /** By kind of event. */
+  readonly #callbacks = new Map<number, Promise<{ callbackId: number }>>();
   #keepalive: Keepalive | undefined;
   #ended: HostError | undefined;
   #resolveClosed: (reason: HostError) => void = () => undefined;
@@ -146,16 +149,24 @@ export class LibvirtClient implements AsyncDisposable {
   /**
    * Lifecycle events of all domains, from the first `next()` on. Ends when `signal` aborts; throws the reason when the
    * connection ends. A subscriber too slow for `eventsHeldMax` events gets a `lost` event in place of the oldest.
+   * With `reboots`, also `rebooted` where a guest was reset.
    */
-  async *lifecycleEvents(signal?: AbortSignal): AsyncGenerator<LifecycleEvent, void, void> {
+  async *lifecycleEvents(
+    signal?: AbortSignal,
+    { reboots = false }: { reboots?: boolean } = {},
+  ): AsyncGenerator<LifecycleEvent, void, void> {
     const buffer = new EventBuffer();
-    this.#subscribers.add(buffer);
-    this.#registerCallback().catch((error) => buffer.end(asHostError(error, { host: this.host })));
+    const kinds = reboots ? [eventId.lifecycle, eventId.reboot] : [eventId.lifecycle];
+    this.#subscribers.set(buffer, kinds);
+    for (const kind of kinds) {
+      this.#registerCallback(kind).catch((error) => buffer.end(asHostError(error, { host: this.host })));
+    }
     try {
       yield* buffer.drain(signal);
     } finally {
       this.#subscribers.delete(buffer);
-      if (this.#subscribers.size === 0) this.#deregisterCallback();
+      const wanted = new Set([...this.#subscribers.values()].flat());
+      for (const kind of kinds) if (!wanted.has(kind)) this.#deregisterCallback(kind);
     }
   }
 
@@ -247,10 +258,18 @@ export class LibvirtClient implements AsyncDisposable {
   }
 
   #deliver({ procedure, payload }: Frame): void {
-    if (procedure !== domainEventCallbackLifecycle.number) return;
-    const message = domainEventCallbackLifecycle.message.read(new XdrReader(payload));
-    const event = lifecycleEvent(message, this.#clock.wallMs());
-    for (const buffer of this.#subscribers) buffer.push(event);
+    const at = this.#clock.wallMs();
+    if (procedure === domainEventCallbackLifecycle.number) {
+      const message = domainEventCallbackLifecycle.message.read(new XdrReader(payload));
+      this.#publish(eventId.lifecycle, lifecycleEvent(message, at));
+    } else if (procedure === domainEventCallbackReboot.number) {
+      const message = domainEventCallbackReboot.message.read(new XdrReader(payload));
+      this.#publish(eventId.reboot, rebootEvent(message, at));
+    }
+  }
+
+  #publish(kind: number, event: LifecycleEvent): void {
+    for (const [buffer, kinds] of this.#subscribers) if (kinds.includes(kind)) buffer.push(event);
   }
 
   /** What waits to be written is bounded by the calls in flight. */
@@ -263,17 +282,17 @@ export class LibvirtClient implements AsyncDisposable {
     this.#send({ program: program.keepalive, procedure, type: frameType.event, serial: 0 });
   }
 
-  #registerCallback(): Promise<unknown> {
-    this.#callback ??= this.call(procedures.connectDomainEventCallbackRegisterAny, {
-      eventId: eventId.lifecycle,
-      dom: null,
-    });
-    return this.#callback;
+  #registerCallback(kind: number): Promise<unknown> {
+    const registered =
+      this.#callbacks.get(kind) ??
+      this.call(procedures.connectDomainEventCallbackRegisterAny, { eventId: kind, dom: null });
+    this.#callbacks.set(kind, registered);
+    return registered;
   }
 
-  #deregisterCallback(): void {
-    const callback = this.#callback;
-    this.#callback = undefined;
+  #deregisterCallback(kind: number): void {
+    const callback = this.#callbacks.get(kind);
+    this.#callbacks.delete(kind);
     callback
       ?.then(({ callbackId }) =>
         this.call(procedures.connectDomainEventCallbackDeregisterAny, { callbackId }),
@@ -286,7 +305,7 @@ export class LibvirtClient implements AsyncDisposable {
     this.#ended = reason;
     this.#keepalive?.stop();
     this.#calls.end(reason);
-    for (const buffer of this.#subscribers) buffer.end(reason);
+    for (const buffer of this.#subscribers.keys()) buffer.end(reason);
     this.#duplex.destroy();
     this.#log.debug({ host: this.host, error: reason }, 'libvirt connection ended');
     this.#resolveClosed(reason);

@@ -6,13 +6,18 @@ import { XdrReader } from './wire/xdr.js';
 
 /** virErrorNumber, as far as it is acted upon. */
 export const libvirtCode = {
+  noSupport: 3,
   noConnect: 5,
   invalidArg: 8,
   operationDenied: 29,
   noDomain: 42,
   authFailed: 45,
+  noStorageVol: 50,
   operationInvalid: 55,
+  noDomainSnapshot: 72,
   authCancelled: 79,
+  operationUnsupported: 84,
+  agentUnresponsive: 86,
   accessDenied: 88,
   authUnavailable: 94,
 } as const;

@@ -21,7 +21,7 @@ const eventNames = [
   'crashed',
 ] as const;
 
-type LifecycleEventName = (typeof eventNames)[number] | 'unknown';
+type LifecycleEventName = (typeof eventNames)[number] | 'rebooted' | 'unknown';
 
 /** virDomainEvent…DetailType, in order. */
 const details: Record<LifecycleEventName, readonly string[]> = {
@@ -44,6 +44,7 @@ const details: Record<LifecycleEventName, readonly string[]> = {
   shutdown: ['finished', 'guest', 'host'],
   pmsuspended: ['memory', 'disk'],
   crashed: ['panicked', 'crashloaded'],
+  rebooted: [],
   unknown: [],
 };
 
@@ -52,6 +53,11 @@ type LifecycleMessage = { dom: DomainRef; event: number; detail: number };
 export function lifecycleEvent({ dom, event, detail }: LifecycleMessage, at: number): LifecycleEvent {
   const name = eventNames[event] ?? 'unknown';
   return { event: name, domain: dom, detail: details[name][detail] ?? `${event}.${detail}`, at };
+}
+
+/** libvirt has no detail for it. */
+export function rebootEvent({ dom }: { dom: DomainRef }, at: number): LifecycleEvent {
+  return { event: 'rebooted', domain: dom, detail: '', at };
 }
 
 /** Events that wait for one subscriber. */
