@@ -40,6 +40,21 @@ export async function runCommandLine(argv: readonly string[]): Promise<void> {
       const { enroll } = await import('./enroll.js');
       process.exitCode = await enroll(process.env, host, options);
     });
+  program
+    .command('audit')
+    .description('the log of everything that was done to VMs')
+    .command('verify')
+    .argument('[dir]', 'the log, when it is not the one in AGENT_DATA_DIR')
+    .option('--archived', 'the oldest files were moved away: begin with the oldest one here')
+    .option('--expect <hash>', 'a hash noted earlier, which must be in the log')
+    .option('--json', 'print JSON')
+    .description('find lines of the audit log that were changed, are missing, or stand in another place')
+    .action(
+      async (dir: string | undefined, options: { json?: boolean; archived?: boolean; expect?: string }) => {
+        const { auditVerify } = await import('./audit.js');
+        process.exitCode = await auditVerify(process.env, dir, options);
+      },
+    );
   try {
     await program.parseAsync(argv);
   } catch (error) {

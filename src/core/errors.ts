@@ -36,6 +36,7 @@ export type ErrorCode =
   | 'INVENTORY'
   | 'SETTINGS'
   | 'STORE'
+  | 'AUDIT'
   | 'BAD_REQUEST'
   | 'INTERNAL';
 
