@@ -85,6 +85,11 @@ export type JobContext<P = unknown> = {
    */
   beforeAct(act: string, facts: ActFacts): Promise<void>;
   readonly begun: readonly BegunAct[];
+  /**
+   * Told which VM is meant, once, before anything is decided: the place to take the VM's lock. What it throws is thrown on as
+   * it is. The VM is read again afterwards.
+   */
+  resolved?(vm: VmIdentity): Promise<void>;
 };
 
 /** Every operation's facts: which VM, and what of it stands in the result's `before`. */

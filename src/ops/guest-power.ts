@@ -1,0 +1,137 @@
+// Asking a guest to end or to reboot, and taking its power away. The guest is asked through its agent, then by the power
+// button, which is pressed again every `askAgainMs`: guests miss it while they boot. It refuses to take "asked" for "done".
+
+import { HostError } from '../core/errors.js';
+import type { LibvirtClient } from '../libvirt/client.js';
+import { LibvirtError } from '../libvirt/errors.js';
+import { destroyFlag, procedures, shutdownFlag } from '../libvirt/procedures.js';
+import { actTimeoutMs, agentTimeoutMs, bounded, readTimeoutMs } from './bounds.js';
+import { isLibvirtError } from './failure.js';
+import type { JobContext } from './operation.js';
+import { stateWords, type VmFacts } from './vm.js';
+import { VmEvents } from './vm-events.js';
+
+export const askAgainMs = 10_000;
+/** Without an event: a driver may have none. */
+const lookAgainMs = 2_000;
+
+type Asked = 'shutdown' | 'reboot';
+export type Ended = 'ended' | 'rebooted' | 'timeout';
+
+/** Resolves with how it ended within `timeoutMs`. A guest that was asked to reboot may end instead: that is its choice. */
+export async function askGuest(
+  ctx: JobContext,
+  facts: VmFacts,
+  asked: Asked,
+  timeoutMs: number,
+): Promise<Ended> {
+  const client = await ctx.libvirt();
+  const { clock, signal } = ctx;
+  using events = VmEvents.of(client, facts.vm.uuid, clock);
+  const endMs = clock.monotonicMs() + timeoutMs;
+  const leftMs = () => endMs - clock.monotonicMs();
+  let askAtMs = clock.monotonicMs();
+  let first = true;
+  while (true) {
+    if (events.rebooted && asked === 'reboot') return 'rebooted';
+    if (!(await isActive(ctx, client, facts))) return 'ended';
+    if (leftMs() <= 0) return 'timeout';
+    if (clock.monotonicMs() >= askAtMs) {
+      if (!(first && (await askAgent(ctx, client, facts, asked, leftMs()))))
+        await askAcpi(ctx, client, facts, asked);
+      first = false;
+      askAtMs = clock.monotonicMs() + askAgainMs;
+    }
+    const untilMs = Math.min(endMs, askAtMs) - clock.monotonicMs();
+    await events.next(Math.max(0, Math.min(untilMs, lookAgainMs)), signal);
+  }
+}
+
+/** Whether the agent took it. libvirt refuses at once where no agent runs; a hung one is left after a short while. */
+async function askAgent(
+  ctx: JobContext,
+  client: LibvirtClient,
+  facts: VmFacts,
+  asked: Asked,
+  leftMs: number,
+): Promise<boolean> {
+  await ctx.beforeAct(`${asked} agent`, { vm: facts.vm, before: facts.summary });
+  try {
+    const timeoutMs = Math.min(agentTimeoutMs, leftMs);
+    await send(ctx, client, facts, asked, shutdownFlag.agent, timeoutMs);
+  } catch (error) {
+    const silent = error instanceof HostError && error.code === 'TIMEOUT' && !ctx.signal.aborted;
+    if (!silent && !(error instanceof LibvirtError)) throw error;
+    ctx.step(`the guest agent did not take the ${asked}`);
+    return false;
+  }
+  ctx.step(`${asked} requested through the guest agent`);
+  return true;
+}
+
+async function askAcpi(ctx: JobContext, client: LibvirtClient, facts: VmFacts, asked: Asked): Promise<void> {
+  await ctx.beforeAct(`${asked} acpi`, { vm: facts.vm, before: facts.summary });
+  try {
+    await send(ctx, client, facts, asked, shutdownFlag.acpi, actTimeoutMs);
+  } catch (error) {
+    if (isLibvirtError(error, 'operationInvalid') && !(await isActive(ctx, client, facts))) return;
+    throw error;
+  }
+  ctx.step(`${asked} requested by the power button`);
+}
+
+function send(
+  ctx: JobContext,
+  client: LibvirtClient,
+  { ref }: VmFacts,
+  asked: Asked,
+  flags: number,
+  timeoutMs: number,
+): Promise<void> {
+  const procedure = asked === 'shutdown' ? procedures.domainShutdownFlags : procedures.domainReboot;
+  return client.call(procedure, { dom: ref, flags }, bounded(ctx, timeoutMs));
+}
+
+/** A VM that is not persistent is gone when it has ended. */
+async function isActive(ctx: JobContext, client: LibvirtClient, { ref }: VmFacts): Promise<boolean> {
+  try {
+    const { dom } = await client.call(
+      procedures.domainLookupByUuid,
+      { uuid: ref.uuid },
+      bounded(ctx, readTimeoutMs),
+    );
+    // Another number is another life of it: the one that was asked to end has ended.
+    if (dom.id !== ref.id) return false;
+    const args = { dom, flags: 0 };
+    const { state, reason } = await client.call(procedures.domainGetState, args, bounded(ctx, readTimeoutMs));
+    return stateWords(state, reason).state !== 'shutoff';
+  } catch (error) {
+    if (isLibvirtError(error, 'noDomain')) return false;
+    throw error;
+  }
+}
+
+/** Ends the VM's process: SIGTERM first, which lets QEMU flush, then SIGKILL. */
+export async function cutPower(ctx: JobContext, facts: VmFacts): Promise<void> {
+  const client = await ctx.libvirt();
+  const about = { vm: facts.vm, before: facts.summary };
+  const destroy = (flags: number) =>
+    client.call(procedures.domainDestroyFlags, { dom: facts.ref, flags }, bounded(ctx, actTimeoutMs));
+  await ctx.beforeAct('destroy graceful', about);
+  try {
+    await destroy(destroyFlag.graceful);
+    ctx.step('powered off');
+    return;
+  } catch (error) {
+    if (!(error instanceof LibvirtError)) throw error;
+    if (!(await isActive(ctx, client, facts))) return;
+  }
+  ctx.step('its process did not end by itself');
+  await ctx.beforeAct('destroy', about);
+  await destroy(0);
+  ctx.step('powered off hard');
+}
+
+export function seconds(ms: number): string {
+  return `${Math.round(ms / 1000)} s`;
+}
