@@ -79,7 +79,7 @@ export class Fleet {
   }
 }
 
-function sameConnection(a: Host, b: Host): boolean {
+export function sameConnection(a: Host, b: Host): boolean {
   return isDeepStrictEqual(connectionOf(a), connectionOf(b));
 }
 
