@@ -36,6 +36,8 @@ export type AuditLine = Link & {
   at: string;
   prev: string;
   kind: EntryKind | 'torn';
+  /** Of the whole line. */
+  bytes: number;
   /** All fields, as written. */
   fields: Readonly<Record<string, unknown>>;
 };
@@ -48,10 +50,10 @@ const identityLengthMax = { requestId: 512, act: 5_000 } as const;
 /** UTF-16 units; longer ones are cut, and their length and hash written. */
 const textLengthMax = { name: 255, reason: 1_024, error: 2_048 } as const;
 /** UTF-16 units of `before` and `after` as JSON. */
-const valueLengthMax = 4_096;
+const valueLengthMax = 16_384;
 const cutLength = 1_024;
 /** What all the limits above come to, with every character escaped. */
-export const lineBytesMax = 96 * 1024;
+export const lineBytesMax = 256 * 1024;
 
 const hashTail = /^,"hash":"([0-9a-f]{64})"\}$/;
 const hashTailBytes = 75;
@@ -102,7 +104,8 @@ export function formLine(
   const body = JSON.stringify({ ...head, ...fields }).replaceAll(deceiving, escaped);
   const hash = sha256(body);
   const kind = fields.kind as AuditLine['kind'];
-  return { ...head, kind, fields, hash, text: `${body.slice(0, -1)},"hash":"${hash}"}\n` };
+  const text = `${body.slice(0, -1)},"hash":"${hash}"}\n`;
+  return { ...head, kind, fields, hash, text, bytes: Buffer.byteLength(text) };
 }
 
 /** The line (without its line break), or undefined when it is not one that was written so. */
@@ -117,7 +120,7 @@ export function parseLine(bytes: Buffer): AuditLine | undefined {
     if (typeof seq !== 'number' || !Number.isSafeInteger(seq) || seq < 1) return undefined;
     if (typeof at !== 'string' || typeof prev !== 'string' || typeof kind !== 'string') return undefined;
     if (kind !== 'torn' && !entryKinds.includes(kind as EntryKind)) return undefined;
-    return { seq, at, prev, hash, kind: kind as AuditLine['kind'], fields };
+    return { seq, at, prev, hash, kind: kind as AuditLine['kind'], bytes: bytes.length + 1, fields };
   } catch {
     return undefined;
   }

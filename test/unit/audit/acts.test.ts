@@ -1,6 +1,7 @@
 // What has begun and what has not ended, also after the log is opened again.
 import { describe, expect, it } from 'vitest';
-import { rememberedMs } from '../../../src/audit/acts.js';
+import { ActsIndex, rememberedMs } from '../../../src/audit/acts.js';
+import { chainStart, formLine, type Link } from '../../../src/audit/line.js';
 import { FakeClock } from '../../support/fake-clock.js';
 import { auditDir, entry, openLog } from './audit-fixture.js';
 
@@ -20,7 +21,7 @@ describe('acts', () => {
         op: 'stop',
         host: 'kvm-01',
         vm: entry(1).vm,
-        acts: [{ act: 'undefine', at: expect.any(String), ended: false }],
+        acts: [{ act: 'undefine', at: expect.any(String), ended: false, vm: entry(1).vm }],
       },
     ]);
     await log.append(entry(1, { kind: 'end', act: undefined, outcome: 'changed' }));
@@ -51,6 +52,37 @@ describe('acts', () => {
     expect(again.interrupted()).toEqual(log.interrupted());
     expect(again.interrupted().map(({ requestId }) => requestId)).toEqual(['request-9', 'request-10']);
     expect(again.begun('request-1')).toEqual(log.begun('request-1'));
+  });
+
+  it('come with the VM and what was so before, also after a restart', async () => {
+    const dir = auditDir();
+    const log = await openLog(dir);
+    await log.append(entry(1, { before: { state: 'running', id: 7 } }));
+    await log.close();
+    const act = { act: 'destroy', at: expect.any(String), ended: false, vm: entry(1).vm };
+    expect(log.begun('request-1')).toEqual([{ ...act, before: { state: 'running', id: 7 } }]);
+    expect((await openLog(dir)).begun('request-1')).toEqual(log.begun('request-1'));
+  });
+
+  it('take a bounded amount of memory: the oldest that have ended are forgotten first', () => {
+    const acts = new ActsIndex(2_000);
+    let end: Link = chainStart;
+    const take = (fields: Record<string, unknown>) => {
+      const line = formLine(end, 0, fields);
+      end = line;
+      acts.take(line);
+    };
+    take(entry(1));
+    for (let n = 2; n < 20; n++) {
+      take(entry(n));
+      take(entry(n, { kind: 'end' }));
+    }
+    expect(acts.interrupted().map(({ requestId }) => requestId)).toEqual(['request-1']);
+    expect(acts.begun('request-2')).toEqual([]);
+    expect(acts.begun('request-19')).toHaveLength(1);
+    for (let n = 20; n < 40; n++) take(entry(n));
+    expect(acts.interrupted().length).toBeLessThan(10);
+    expect(acts.interrupted().at(-1)?.requestId).toBe('request-39');
   });
 
   it('are not taken for begun when their line was refused', async () => {
