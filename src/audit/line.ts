@@ -50,10 +50,10 @@ const identityLengthMax = { requestId: 512, act: 5_000 } as const;
 /** UTF-16 units; longer ones are cut, and their length and hash written. */
 const textLengthMax = { name: 255, reason: 1_024, error: 2_048 } as const;
 /** UTF-16 units of `before` and `after` as JSON. */
-const valueLengthMax = 16_384;
+const valueLengthMax = 49_152;
 const cutLength = 1_024;
 /** What all the limits above come to, with every character escaped. */
-export const lineBytesMax = 256 * 1024;
+export const lineBytesMax = 768 * 1024;
 
 const hashTail = /^,"hash":"([0-9a-f]{64})"\}$/;
 const hashTailBytes = 75;
