@@ -5,20 +5,9 @@ import { Fleet } from '../../../src/fleet/fleet.js';
 import { SampleStore } from '../../../src/fleet/samples.js';
 import type { Host } from '../../../src/inventory/host.js';
 import { FakeClock, settle } from '../../support/fake-clock.js';
+import { aHost } from '../../support/host.js';
 
-const host = (name: string, change: Partial<Host> = {}): Host => ({
-  name,
-  connection: 'ssh',
-  address: `${name}.example.net`,
-  groups: [],
-  labels: {},
-  ssh: { user: 'outrigger', port: 22, keyFile: '/k', agent: false, jump: [] },
-  libvirt: { uri: 'qemu:///system', socket: 'auto', transport: 'auto' },
-  poll: { intervalMs: 15_000, detailsMs: 300_000 },
-  ops: true,
-  maintenance: false,
-  ...change,
-});
+const host = (name: string, change: Partial<Host> = {}) => aHost({ name, ...change });
 
 function rig() {
   const dialled: string[] = [];
