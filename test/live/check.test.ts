@@ -161,6 +161,33 @@ describe('check', () => {
     }
   });
 
+  it('the other ways in: libvirt’s test driver over SSH, and the local socket of a sidecar', async () => {
+    const [libvirtd] = host(1).pids('libvirtd');
+    const file = join(lab.dir, 'ways.yaml');
+    const query = `keyfile=${lab.pollKeyFile}&known_hosts=${lab.knownHostsFile}`;
+    await writeFile(
+      file,
+      `version: 1
+hosts:
+  - { name: trial, uri: "test+ssh://outrigger@${host(1).address}/default?${query}" }
+  - { name: sidecar, uri: "qemu:///system?socket=/proc/${libvirtd}/root/run/libvirt/libvirt-sock-ro" }
+`,
+    );
+    const trial = await check({ ...host(1), name: 'trial' }, file);
+    expect(trial.report).toMatchObject({
+      vms: { running: 1, defined: 1 },
+      via: '/run/libvirt/libvirt-sock-ro',
+    });
+    expect(finding(trial.report, 'libvirt')).toMatchObject({ severity: 'ok' });
+    const sidecar = await check({ ...host(1), name: 'sidecar' }, file);
+    expect(sidecar.report.findings.map(({ severity, short }) => `${severity} ${short}`)).toEqual([
+      'ok local',
+      expect.stringMatching(/^ok \d.* RO$/),
+      'ok ok',
+      'ok RW',
+    ]);
+  });
+
   it('a polling key that can write: a warning', async () => {
     const file = join(lab.dir, 'rw.yaml');
     const text = await readFile(lab.inventoryFile, 'utf8');
