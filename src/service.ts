@@ -1,6 +1,6 @@
 // The composition root: the one file that knows everything. It starts the parts in order, joins them with plain callbacks,
 // and stops them in reverse within a deadline. It refuses to do any part's work.
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Clock, sleep, systemClock } from './core/clock.js';
 import { Closers } from './core/closers.js';
@@ -18,6 +18,7 @@ import { InventoryWatcher } from './inventory/watch.js';
 import { OwnMetrics } from './metrics/own.js';
 import { HostPolls, pollerNames, type Samples } from './pollers/runner.js';
 import { type StoreAddress, urlAddress } from './queue/connection.js';
+import { makeDirectory } from './queue/data-dir-lock.js';
 import { EmbeddedStore } from './queue/embedded-store.js';
 import { PollQueue } from './queue/queue.js';
 import { SshConnector } from './ssh/connect.js';
@@ -121,7 +122,7 @@ export class Service {
   }
 
   async #start(): Promise<void> {
-    await mkdir(this.#settings.dataDir, { recursive: true, mode: 0o700 });
+    await makeDirectory(this.#settings.dataDir);
     this.#parts.add(() => this.#fleet.stop());
     await this.#readMetricsToken();
     await this.#listen();

@@ -1,6 +1,6 @@
 // The authorized_keys lines that confine our keys on a host: the polling key reads libvirt's read-only socket and files, the
 // jobs key reaches libvirt's read-write socket, and neither can run a command. It refuses to offer a line that gives more.
-import { describe } from '../core/errors.js';
+import { summary } from '../core/errors.js';
 import { hasJobsKey, socketFor } from '../fleet/transport.js';
 import type { Host } from '../inventory/host.js';
 
@@ -41,7 +41,7 @@ async function one(
     const key = await readPublicKey(host.name, keyFile, host.ssh.keyPassphraseFile);
     return { purpose, user, setup, line: `${options(purpose, host)} ${key}` };
   } catch (error) {
-    return { purpose, user, setup, note: describe(error) };
+    return { purpose, user, setup, note: summary(error) };
   }
 }
 

@@ -1,6 +1,6 @@
 // The command line: names, arguments and help of every command. It refuses to do their work: each is loaded when called.
 import { Command, CommanderError } from 'commander';
-import { describe, hintOf } from '../core/errors.js';
+import { hintOf, summary } from '../core/errors.js';
 import { version } from '../core/version.js';
 
 const exitMisuse = 2;
@@ -65,6 +65,6 @@ export async function runCommandLine(argv: readonly string[]): Promise<void> {
 function failed(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitMisuse;
   const hint = hintOf(error);
-  process.stderr.write(`outrigger: ${describe(error)}\n${hint ? `  ${hint}\n` : ''}`);
+  process.stderr.write(`outrigger: ${summary(error)}\n${hint ? `  ${hint}\n` : ''}`);
   return 1;
 }

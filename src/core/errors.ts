@@ -79,22 +79,36 @@ const chainDepthMax = 8;
 
 /** The whole chain on one line, outermost first: `cannot open libvirt: permission denied`. No stack, no newline. */
 export function describe(error: unknown): string {
-  const parts: string[] = [];
+  return joined(chain(error));
+}
+
+/** The same for people: what our own errors say, without the words of the libraries below them. */
+export function summary(error: unknown): string {
+  const own = chain(error).filter((link) => link instanceof HostError && link.code !== 'INTERNAL');
+  return own.length > 0 ? joined(own) : describe(error);
+}
+
+function chain(error: unknown): unknown[] {
+  const links: unknown[] = [];
   let at: unknown = error;
   for (let depth = 0; at !== undefined && at !== null && depth < chainDepthMax; depth++) {
-    const text = at instanceof Error ? at.message : String(at);
-    if (text && !parts.some((part) => part.includes(text))) parts.push(text);
+    links.push(at);
     at = at instanceof Error ? at.cause : undefined;
+  }
+  return links;
+}
+
+function joined(links: readonly unknown[]): string {
+  const parts: string[] = [];
+  for (const link of links) {
+    const text = link instanceof Error ? link.message : String(link);
+    if (text && !parts.some((part) => part.includes(text))) parts.push(text);
   }
   return parts.join(': ').replaceAll(/\s+/g, ' ');
 }
 
 /** The hint nearest to the surface of the chain. */
 export function hintOf(error: unknown): string | undefined {
-  let at: unknown = error;
-  for (let depth = 0; at instanceof Error && depth < chainDepthMax; depth++) {
-    if (at instanceof HostError && at.hint) return at.hint;
-    at = at.cause;
-  }
+  for (const link of chain(error)) if (link instanceof HostError && link.hint) return link.hint;
   return undefined;
 }

@@ -1,10 +1,14 @@
 // Looks one host over, the way an operator would on day one: each thing that Outrigger needs, tried once, with what is
 // wrong and how to mend it. It keeps nothing open, changes nothing, and refuses to run a command on the host.
-import { describe, type ErrorCode, HostError, hintOf } from '../core/errors.js';
+import { randomUUID } from 'node:crypto';
+import { type ErrorCode, HostError, hintOf, summary } from '../core/errors.js';
 import type { Host } from '../inventory/host.js';
 import type { LibvirtClient } from '../libvirt/client.js';
+import { LibvirtError, libvirtCode } from '../libvirt/errors.js';
 import { procedures } from '../libvirt/procedures.js';
 import { hasJobsKey, openTransport, type Transport, type TransportDeps } from './transport.js';
+
+const helper = 'virt-ssh-helper';
 
 export type Severity = 'ok' | 'warning' | 'error' | 'skipped';
 
@@ -102,7 +106,8 @@ async function examineLibvirt(
     return failure('libvirt', error);
   }
   const short = `${report.libvirtVersion} RO`;
-  if (host.connection === 'ssh' && (await canWrite(transport, abort))) {
+  const way = { ...abort, transport: report.via === helper ? ('helper' as const) : ('socket' as const) };
+  if (host.connection === 'ssh' && (await mayWrite(transport, way).catch(() => false))) {
     return {
       part: 'libvirt',
       severity: 'warning',
@@ -112,7 +117,7 @@ async function examineLibvirt(
       hint: `confine it on the host: run \`outrigger enroll ${host.name}\` and use the authorized_keys line it prints`,
     };
   }
-  if (report.via === 'virt-ssh-helper') {
+  if (report.via === helper) {
     return {
       part: 'libvirt',
       severity: 'warning',
@@ -138,13 +143,26 @@ function versionText(version: number): string {
   return `${Math.floor(version / 1_000_000)}.${Math.floor(version / 1_000) % 1_000}.${version % 1_000}`;
 }
 
-async function canWrite(transport: Transport, abort: Abort): Promise<boolean> {
+/**
+ * Whether a read-write connection of this key acts on what it is told. It asks libvirt to start a VM that cannot exist: a
+ * connection that may write is told that there is none, one that may not is told so. That it opens is no proof: behind a
+ * forced `virt-ssh-helper -r` it only reads.
+ */
+async function mayWrite(
+  transport: Transport,
+  way: Abort & { transport?: 'socket' | 'helper' },
+): Promise<boolean> {
+  const { client } = await transport.openLibvirt({ readOnly: false, ...way });
   try {
-    const { client } = await transport.openLibvirt({ readOnly: false, ...abort });
-    await client.close();
+    await client.call(procedures.domainCreate, {
+      dom: { name: 'outrigger-check', uuid: randomUUID(), id: -1 },
+    });
     return true;
-  } catch {
-    return false;
+  } catch (error) {
+    if (error instanceof LibvirtError) return error.libvirtCode === libvirtCode.noDomain;
+    throw error;
+  } finally {
+    await client.close();
   }
 }
 
@@ -175,12 +193,17 @@ async function examineJobs(
   try {
     const transport = await openTransport(host, deps, { purpose: 'ops', ...abort });
     try {
-      const { client } = await transport.openLibvirt({ readOnly: false, ...abort });
-      await client.close();
+      if (await mayWrite(transport, abort)) return { part: 'jobs', severity: 'ok', short: 'RW' };
     } finally {
       await transport.close();
     }
-    return { part: 'jobs', severity: 'ok', short: 'RW' };
+    return {
+      part: 'jobs',
+      severity: 'error',
+      short: 'RO',
+      message: 'the jobs key reaches libvirt, and may only read there',
+      hint: `give it the read-write socket: run \`outrigger enroll ${host.name}\` and use the second line it prints`,
+    };
   } catch (error) {
     return failure('jobs', error);
   }
@@ -213,7 +236,7 @@ function failure(part: Finding['part'], error: unknown): Finding {
     part,
     severity: 'error',
     short: shortOf[code] ?? 'error',
-    message: describe(error),
+    message: summary(error),
     ...(hint && { hint }),
     code,
   };

@@ -18,10 +18,17 @@ export type Transport = {
   readonly hostKey?: { type: string; fingerprint: string };
   /** Resolves, with the cause, when the way to the host is lost. */
   readonly closed: Promise<HostError>;
-  openLibvirt(options: { readOnly: boolean; signal?: AbortSignal }): Promise<LibvirtLink>;
+  openLibvirt(options: OpenLibvirtOptions): Promise<LibvirtLink>;
   /** The reader opens its SFTP session again by itself; it ends with the way there. */
   openFiles(signal?: AbortSignal): Promise<FileReader>;
   close(): Promise<void>;
+};
+
+export type OpenLibvirtOptions = {
+  readOnly: boolean;
+  /** In the place of what the inventory says. */
+  transport?: Host['libvirt']['transport'];
+  signal?: AbortSignal;
 };
 
 export type LibvirtLink = {
@@ -56,9 +63,9 @@ export async function openTransport(
   return {
     closed: connection.closed,
     hostKey: connection.hostKey,
-    async openLibvirt({ readOnly, signal }) {
+    async openLibvirt({ readOnly, transport = host.libvirt.transport, signal }) {
       const { stream, via } = await openLibvirtChannel(connection, {
-        ...host.libvirt,
+        transport,
         socket: socketFor(host.libvirt.socket, readOnly),
         daemonUri: host.libvirt.uri,
         readOnly,
@@ -197,5 +204,10 @@ function openClient(
     clock,
     log,
     ...(signal && { signal }),
+  }).catch((error) => {
+    // A stream that ended tells why; that libvirt's connection ended with it is no news.
+    throw error instanceof HostError && error.code === 'CLOSED' && error.cause instanceof HostError
+      ? error.cause
+      : error;
   });
 }

@@ -2,31 +2,10 @@
 // connects, and knows neither Prometheus nor the backend.
 import type { Clock } from '../core/clock.js';
 import type { DomainStats } from '../libvirt/stats.js';
+import type { FileReader } from '../ssh/file-reader.js';
 
-export type ReadOptions = {
-  /** More than this is refused, bytes. */
-  bytesMax?: number;
-  timeoutMs?: number;
-  signal?: AbortSignal;
-};
-
-export type FilesystemStat = {
-  /** Bytes per block; `blocks…` count fragments of `fragmentSize` bytes. */
-  blockSize: number;
-  fragmentSize: number;
-  blocks: number;
-  blocksFree: number;
-  blocksAvailable: number;
-  files: number;
-  filesFree: number;
-};
-
-/** The part of a host's files that pollers need. Errors are HostErrors whose message names the path. */
-export interface HostFiles {
-  read(path: string, options?: ReadOptions): Promise<string>;
-  list(path: string, options?: ReadOptions): Promise<string[]>;
-  statvfs(path: string, options?: ReadOptions): Promise<FilesystemStat>;
-}
+/** The part of a host's files that pollers need. */
+export type HostFiles = Pick<FileReader, 'read' | 'list' | 'statvfs'>;
 
 /** The part of a host's libvirt that pollers need. */
 interface HostLibvirt {

@@ -3,27 +3,16 @@ import { describe, expect, it } from 'vitest';
 import { type ErrorCode, HostError } from '../../../src/core/errors.js';
 import { authRetryFloorMs, HostSession } from '../../../src/fleet/session.js';
 import type { LibvirtLink, Transport } from '../../../src/fleet/transport.js';
-import type { Host } from '../../../src/inventory/host.js';
 import type { FileReader } from '../../../src/ssh/files.js';
 import { FakeClock, settle } from '../../support/fake-clock.js';
+import { aHost } from '../../support/host.js';
 
-const host: Host = {
-  name: 'kvm-01',
-  connection: 'ssh',
-  address: '192.0.2.11',
-  groups: [],
-  labels: {},
-  ssh: { user: 'outrigger', port: 22, keyFile: '/k', agent: false, jump: [] },
-  libvirt: { uri: 'qemu:///system', socket: 'auto', transport: 'auto' },
-  poll: { intervalMs: 15_000, detailsMs: 300_000 },
-  ops: true,
-  maintenance: false,
-};
+const host = aHost();
 
 type Trouble = { way?: ErrorCode; libvirt?: ErrorCode; files?: ErrorCode };
 
 /** A session on a way that the test breaks at will. */
-function rig(trouble: Trouble = {}, which: Host = host) {
+function rig(trouble: Trouble = {}, which = host) {
   const clock = new FakeClock();
   const logged: Record<string, unknown>[] = [];
   const log = pino({ base: null }, { write: (line: string) => void logged.push(JSON.parse(line)) });

@@ -1,10 +1,11 @@
 // A host's files in memory. A value that is an error is thrown; a filesystem without an answer times out.
 import { HostError } from '../../../src/core/errors.js';
-import type { FilesystemStat, HostFiles, ReadOptions } from '../../../src/pollers/poller.js';
+import type { HostFiles } from '../../../src/pollers/poller.js';
+import type { FilesystemStats, ReadOptions } from '../../../src/ssh/file-reader.js';
 
 export class FakeFiles implements HostFiles {
   readonly texts: Map<string, string | HostError>;
-  readonly filesystems = new Map<string, FilesystemStat | HostError>();
+  readonly filesystems = new Map<string, FilesystemStats | HostError>();
   readonly statted: string[] = [];
 
   constructor(texts: Record<string, string | HostError>) {
@@ -23,7 +24,7 @@ export class FakeFiles implements HostFiles {
     return [...new Set(names)];
   }
 
-  async statvfs(path: string, { timeoutMs }: ReadOptions = {}): Promise<FilesystemStat> {
+  async statvfs(path: string, { timeoutMs }: ReadOptions = {}): Promise<FilesystemStats> {
     this.statted.push(path);
     const late = new HostError('TIMEOUT', { message: `${path}: no answer within ${timeoutMs} ms` });
     return answer(this.filesystems.get(path) ?? late);

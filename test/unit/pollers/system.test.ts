@@ -2,8 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../../src/core/clock.js';
 import { HostError } from '../../../src/core/errors.js';
 import { isCounted } from '../../../src/pollers/filesystems.js';
-import type { HostReaders, ReadOptions } from '../../../src/pollers/poller.js';
+import type { HostReaders } from '../../../src/pollers/poller.js';
 import { systemPoller } from '../../../src/pollers/system.js';
+import type { ReadOptions } from '../../../src/ssh/file-reader.js';
 import { FakeFiles } from './fake-files.js';
 
 const statvfs = {
@@ -14,6 +15,9 @@ const statvfs = {
   blocksAvailable: 400,
   files: 64,
   filesFree: 32,
+  filesAvailable: 32,
+  readOnly: false,
+  nameMax: 255,
 };
 
 function readersOf(files: FakeFiles): HostReaders {

@@ -66,7 +66,7 @@ async function sshServer(onReady: (client: Connection) => void): Promise<Listeni
     client.on('authentication', (context) => context.accept());
     client.on('ready', () => onReady(client));
   });
-  return track(createServer((socket) => server.injectSocket(socket)));
+  return track(createServer({ noDelay: true }, (socket) => server.injectSocket(socket)));
 }
 
 type SftpServer = {
@@ -148,7 +148,9 @@ describe('what answers is not an SSH server that works', () => {
       client.on('error', () => {});
       client.on('authentication', () => {});
     });
-    const { port, sockets } = await track(createServer((socket) => server.injectSocket(socket)));
+    const { port, sockets } = await track(
+      createServer({ noDelay: true }, (socket) => server.injectSocket(socket)),
+    );
     expect(await failure(connector().connect(target(port), { timeoutMs: 500 }))).toMatchObject({
       code: 'TIMEOUT',
       message: expect.stringContaining('SSH authentication timed out'),
