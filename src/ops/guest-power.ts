@@ -8,7 +8,7 @@ import { destroyFlag, procedures, shutdownFlag } from '../libvirt/procedures.js'
 import { actTimeoutMs, agentTimeoutMs, bounded, readTimeoutMs } from './bounds.js';
 import { isLibvirtError } from './failure.js';
 import type { JobContext } from './operation.js';
-import { stateWords, type VmFacts } from './vm.js';
+import { type Recorded, stateWords, type VmFacts } from './vm.js';
 import { VmEvents } from './vm-events.js';
 
 export const askAgainMs = 10_000;
@@ -93,7 +93,11 @@ function send(
 }
 
 /** A VM that is not persistent is gone when it has ended. */
-async function isActive(ctx: JobContext, client: LibvirtClient, { ref }: VmFacts): Promise<boolean> {
+async function isActive(
+  ctx: JobContext,
+  client: LibvirtClient,
+  { ref }: Pick<VmFacts, 'ref'>,
+): Promise<boolean> {
   try {
     const { dom } = await client.call(
       procedures.domainLookupByUuid,
@@ -112,7 +116,7 @@ async function isActive(ctx: JobContext, client: LibvirtClient, { ref }: VmFacts
 }
 
 /** Ends the VM's process: SIGTERM first, which lets QEMU flush, then SIGKILL. */
-export async function cutPower(ctx: JobContext, facts: VmFacts): Promise<void> {
+export async function cutPower(ctx: JobContext, facts: Recorded<VmFacts>): Promise<void> {
   const client = await ctx.libvirt();
   const about = { vm: facts.vm, before: facts.summary };
   const destroy = (flags: number) =>

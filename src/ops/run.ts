@@ -157,7 +157,7 @@ class Run {
           if (failure instanceof Foreign) throw failure;
           return undefined;
         });
-        if (now?.verdict === 'done') return await this.#done(ctx, facts, now);
+        if (now?.verdict === 'done') return await this.#done(ctx, facts);
         if (now?.verdict === 'resume' && this.#op.resume)
           return await this.#verified(facts, await this.#op.resume(this.#ctx, now.facts));
         if (now) last = shown(now.facts);
@@ -169,10 +169,9 @@ class Run {
     }
   }
 
-  async #done(ctx: JobContext, facts: Facts, now: Now): Promise<JobResult> {
+  async #done(ctx: JobContext, facts: Facts): Promise<JobResult> {
     this.#step('libvirt says that it is done');
-    const verified = await this.#op.verify(ctx, now.facts === 'missing' ? facts : now.facts);
-    return this.#result(facts, 'changed', verified);
+    return this.#result(facts, 'changed', await this.#op.verify(ctx, facts));
   }
 
   #unknown(error: unknown, last: string | undefined): JobError {

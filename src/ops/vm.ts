@@ -25,6 +25,9 @@ export type VmFacts = Facts & {
   readonly summary: VmSummary;
 };
 
+/** The same, with more in what is written down before an act. */
+export type Recorded<F extends VmFacts> = Omit<F, 'summary'> & { readonly summary: unknown };
+
 /** virDomain…Reason, in order. */
 const reasons: Record<DomainState, readonly string[]> = {
   nostate: ['unknown'],
