@@ -205,7 +205,7 @@ export class OpsSessions {
       host: host.name,
       outcome: 'not-sent',
       message: `failed ${spoken(sinceMs)} ago, and not tried again for ${spoken(floorMs - sinceMs)}, because sshd bans who fails often`,
-      hint: `${hintOf(cause) ?? 'mend that'}; then send SIGHUP to try at once`,
+      hint: `${hintOf(cause)?.replace(/\.$/, '') ?? 'mend that'}; then send SIGHUP to try at once`,
       cause,
     });
   }
