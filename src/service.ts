@@ -2,6 +2,7 @@
 // and stops them in reverse within a deadline. It refuses to do any part's work.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { AuditLog } from './audit/log.js';
 import { type Clock, sleep, systemClock } from './core/clock.js';
 import { Closers } from './core/closers.js';
 import type { Log } from './core/log.js';
@@ -9,6 +10,7 @@ import { Secret } from './core/secret.js';
 import type { Settings } from './core/settings.js';
 import { version } from './core/version.js';
 import { Fleet } from './fleet/fleet.js';
+import { OpsSessions } from './fleet/ops-session.js';
 import { SampleStore } from './fleet/samples.js';
 import { FleetPages } from './http/fleet-pages.js';
 import { type Readiness, serveHttp } from './http/server.js';
@@ -16,16 +18,23 @@ import type { Inventory } from './inventory/host.js';
 import { formatProblem, type Problem } from './inventory/problem.js';
 import { InventoryWatcher } from './inventory/watch.js';
 import { OwnMetrics } from './metrics/own.js';
+import { loadOperations } from './ops/registry.js';
 import { HostPolls, pollerNames, type Samples } from './pollers/runner.js';
 import { type StoreAddress, urlAddress } from './queue/connection.js';
-import { makeDirectory } from './queue/data-dir-lock.js';
+import { DataDirLock, makeDirectory } from './queue/data-dir-lock.js';
 import { EmbeddedStore } from './queue/embedded-store.js';
+import { instanceId } from './queue/instance-id.js';
+import { admitJob, surroundingsOf } from './queue/job-surroundings.js';
+import { JobQueue } from './queue/jobs.js';
+import { jobWork } from './queue/jobs-work.js';
 import { PollQueue } from './queue/queue.js';
 import { SshConnector } from './ssh/connect.js';
 
 /** A service manager kills after 30 s: everything has ended before. */
 const stopWithinMs = 25_000;
 const queueCloseMs = 8_000;
+/** Jobs that have acted get the longest: what they cannot finish is settled at the next start. */
+const jobsCloseMs = 12_000;
 
 /** Between an event and the poll that it asks for: several events in a row are one poll. */
 const eventSettleMs = 250;
@@ -40,6 +49,7 @@ export class Service {
   readonly #pages: FleetPages;
   readonly #polls: HostPolls;
   readonly #own: OwnMetrics;
+  readonly #opsSessions: OpsSessions;
   readonly #lookingAgain = new Set<string>();
   #inventory: Inventory;
   #problems: readonly Problem[] = [];
@@ -57,11 +67,15 @@ export class Service {
     this.#log = log;
     this.#clock = clock;
     this.#samples = new SampleStore(clock);
-    this.#fleet = new Fleet({
+    const transport = {
       connector: new SshConnector({ log, clock }),
       knownHostsFile: join(settings.dataDir, 'known_hosts'),
       clock,
       log,
+    };
+    this.#opsSessions = new OpsSessions(transport);
+    this.#fleet = new Fleet({
+      ...transport,
       onConnectFailure: ({ code }) => this.#own.connectFailed(code),
       onEvent: ({ host }) => this.#lookAgain(host.name),
     });
@@ -112,6 +126,7 @@ export class Service {
     await this.#readMetricsToken();
     await this.#watcher?.reload();
     this.#fleet.retryNow();
+    this.#opsSessions.retryNow();
   }
 
   /** Ends everything; resolves within `stopWithinMs`, whatever hangs. */
@@ -124,6 +139,7 @@ export class Service {
   async #start(): Promise<void> {
     await makeDirectory(this.#settings.dataDir);
     this.#parts.add(() => this.#fleet.stop());
+    this.#parts.add(() => this.#opsSessions.close());
     await this.#readMetricsToken();
     await this.#listen();
     const store = await this.#openStore();
@@ -138,6 +154,7 @@ export class Service {
     this.#queue = queue;
     this.#parts.add(() => queue.close(queueCloseMs));
     await this.#apply(this.#inventory);
+    await this.#takeJobs(store);
     this.#follow();
     this.#log.info({ hosts: this.#inventory.hosts.length }, 'started');
   }
@@ -166,10 +183,44 @@ export class Service {
 
   async #openStore(): Promise<StoreAddress> {
     const { redisUrl, dataDir } = this.#settings;
-    if (redisUrl) return urlAddress(redisUrl);
+    if (redisUrl) {
+      const lock = await DataDirLock.acquire(dataDir, '');
+      this.#parts.add(() => lock.release());
+      return urlAddress(redisUrl);
+    }
     const store = await EmbeddedStore.start({ dataDir, log: this.#log, clock: this.#clock });
     this.#parts.add(() => store.stop());
     return store.address;
+  }
+
+  async #takeJobs(store: StoreAddress): Promise<void> {
+    const { dataDir } = this.#settings;
+    const audit = await AuditLog.open({ dir: join(dataDir, 'audit'), clock: this.#clock, log: this.#log });
+    this.#parts.add(() => audit.close());
+    const operations = await loadOperations();
+    const around = {
+      fleet: this.#fleet,
+      opsSessions: this.#opsSessions,
+      polls: this.#polls,
+      samples: this.#samples,
+      operations,
+    };
+    const jobs = JobQueue.start({
+      store,
+      audit,
+      instanceId: await instanceId(dataDir),
+      log: this.#log,
+      clock: this.#clock,
+      work: jobWork({
+        operations,
+        clock: this.#clock,
+        log: this.#log,
+        admit: (job, acts) => admitJob(around, job, acts),
+        surroundings: (job, signal) => surroundingsOf(around, job, signal),
+      }),
+      onDone: (op, end, durationMs, queueMs) => this.#own.jobDone(op, end, durationMs, queueMs),
+    });
+    this.#parts.add(() => jobs.close(jobsCloseMs));
   }
 
   #follow(): void {
@@ -192,6 +243,7 @@ export class Service {
   async #apply(inventory: Inventory): Promise<void> {
     this.#inventory = inventory;
     const names = new Set(inventory.hosts.map(({ name }) => name));
+    this.#opsSessions.apply(inventory.hosts);
     await this.#fleet.apply(inventory.hosts);
     this.#samples.retain(names);
     this.#pages.retain(names);

@@ -36,6 +36,9 @@ export const ownFamilies = {
   outrigger_poll_duration_seconds: histogram('Duration of polls that ran.', 'poller'),
   outrigger_polls_total: counter('Polls by how they ended.', 'poller', 'outcome'),
   outrigger_polls_skipped_total: counter('Polls skipped because the one before was still running.', 'poller'),
+  outrigger_jobs_total: counter('VM jobs that ended, by outcome or error code.', 'op', 'end'),
+  outrigger_job_duration_seconds: histogram('Duration of VM jobs, from the start of their run.', 'op'),
+  outrigger_job_queue_seconds: histogram('Time from the adding of a VM job to the start of its run.'),
   outrigger_session_state: gauge('Number of hosts in each session state.', 'state'),
   outrigger_connect_failures_total: counter(
     'Attempts to connect to a host that failed, by error code.',

@@ -17,6 +17,8 @@ export type OwnMetricsOptions = {
   read: () => OwnReadings;
 };
 
+const jobSecondsBuckets = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
+const queueSecondsBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300];
 const pollSecondsBuckets = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
 /** Gauges that prom-client calls totals; the same figures by type stay. */
@@ -32,6 +34,17 @@ export class OwnMetrics {
   readonly #polls = this.#counter('outrigger_polls_total');
   readonly #skipped = this.#counter('outrigger_polls_skipped_total');
   readonly #connectFailures = this.#counter('outrigger_connect_failures_total');
+  readonly #jobs = this.#counter('outrigger_jobs_total');
+  readonly #jobSeconds = new Histogram({
+    ...described('outrigger_job_duration_seconds'),
+    buckets: jobSecondsBuckets,
+    registers: [this.#registry],
+  });
+  readonly #jobQueueSeconds = new Histogram({
+    ...described('outrigger_job_queue_seconds'),
+    buckets: queueSecondsBuckets,
+    registers: [this.#registry],
+  });
   readonly #repairs = this.#counter('outrigger_scheduler_repairs_total');
 
   constructor({ version, read }: OwnMetricsOptions) {
@@ -64,6 +77,13 @@ export class OwnMetrics {
 
   pollSkipped(poller: string): void {
     this.#skipped.inc({ poller });
+  }
+
+  /** `end` is the outcome, or the code of the failure. */
+  jobDone(op: string, end: string, durationMs: number, queueMs: number): void {
+    this.#jobs.inc({ op, end });
+    this.#jobSeconds.observe({ op }, durationMs / 1000);
+    this.#jobQueueSeconds.observe(queueMs / 1000);
   }
 
   connectFailed(code: string): void {
