@@ -1,0 +1,273 @@
+// The VM-job queue as the service sees it: start, add, cancel, look, close. Everything else of it lives in the files
+// beside. It refuses to wait for the store: starting and closing end in bounded time when it is away, and what needs it
+// says so at once.
+import { type Job, Queue, type Worker } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { type Clock, sleep, systemClock } from '../core/clock.js';
+import { HostError } from '../core/errors.js';
+import { type Log, silentLog } from '../core/log.js';
+import { JobError, type ParsedJob } from '../ops/job.js';
+import { type StoreAddress, StoreClients } from './connection.js';
+import { ErrorGate } from './error-gate.js';
+import { JobEngine } from './jobs-engine.js';
+import { JobRecords } from './jobs-records.js';
+import { JobSweep } from './jobs-sweep.js';
+import {
+  type CancelAnswer,
+  type JobAudit,
+  type JobState,
+  type JobsStats,
+  type JobView,
+  type JobWork,
+  jobsQueueName,
+} from './jobs-types.js';
+import { JobWatch } from './jobs-watch.js';
+import { createJobsWorker, ownerName } from './jobs-worker.js';
+import { keyPrefix } from './polls-worker.js';
+
+const hostCapDefault = 4;
+/** Part of the closing time in which what is cut off is written down, and connections are ended. */
+const lastWordsMs = 1_000;
+const cutMs = 250;
+const lostLock = /Missing lock|could not renew lock|not owned by this client/;
+
+export type JobQueueOptions = {
+  store: StoreAddress;
+  work: JobWork;
+  audit: JobAudit;
+  /** Of this data directory, the same after a restart. */
+  instanceId: string;
+  log?: Log;
+  clock?: Clock;
+  /** Nobody else uses the store. Default: true on a socket. */
+  exclusive?: boolean;
+  /** Jobs at a time at one host. */
+  hostCap?: number;
+  /** `end` is an outcome or a code. */
+  onDone?: (op: string, end: string, durationMs: number, queueMs: number) => void;
+  abortGraceMs?: number;
+  settleWithinMs?: number;
+  sweepEveryMs?: number;
+  strangerGraceMs?: number;
+};
+
+export class JobQueue implements AsyncDisposable {
+  readonly #work: JobWork;
+  readonly #clock: Clock;
+  readonly #clients: StoreClients;
+  readonly #client: Redis;
+  readonly #records: JobRecords;
+  readonly #engine: JobEngine;
+  readonly #watch: JobWatch;
+  readonly #sweep: JobSweep;
+  readonly #worker: Worker;
+  readonly #onError: (error: unknown) => void;
+  #queue: Queue | undefined;
+  #closing: Promise<void> | undefined;
+
+  private constructor(options: JobQueueOptions) {
+    const { store, work, audit, instanceId, onDone } = options;
+    const clock = options.clock ?? systemClock;
+    const log = options.log ?? silentLog;
+    const errors = new ErrorGate(clock, log);
+    const onError = (error: unknown) => {
+      errors.report(error);
+      if (error instanceof Error && lostLock.test(error.message)) this.#sweep.soon();
+    };
+    this.#onError = onError;
+    this.#work = work;
+    this.#clock = clock;
+    this.#clients = new StoreClients(store);
+    this.#client = this.#clients.create('producer', 'outrigger:jobs-records');
+    this.#records = new JobRecords(this.#client, instanceId);
+    const common = { records: this.#records, clock, log, onError };
+    this.#engine = new JobEngine({
+      ...common,
+      ...{ work, audit, onDone },
+      hostCap: options.hostCap ?? hostCapDefault,
+      wake: (jobIds) => void this.#wake(jobIds),
+      actable: (signal) => this.#watch.actable(signal),
+      ...(options.abortGraceMs !== undefined && { abortGraceMs: options.abortGraceMs }),
+      ...(options.settleWithinMs !== undefined && { settleWithinMs: options.settleWithinMs }),
+    });
+    this.#sweep = new JobSweep({
+      ...common,
+      ...{ engine: this.#engine, instanceId },
+      queue: () => this.#queue,
+      ...(options.sweepEveryMs !== undefined && { everyMs: options.sweepEveryMs }),
+      ...(options.strangerGraceMs !== undefined && { strangerGraceMs: options.strangerGraceMs }),
+    });
+    this.#worker = createJobsWorker({
+      clients: this.#clients,
+      engine: this.#engine,
+      owner: ownerName(instanceId, this.#records.life),
+      onError,
+    });
+    this.#watch = new JobWatch({
+      ...common,
+      engine: this.#engine,
+      client: this.#client,
+      subscriber: this.#clients.create('worker', 'outrigger:jobs-cancel'),
+      exclusive: options.exclusive ?? store.kind === 'socket',
+      onReady: () => this.#onReady(),
+    });
+  }
+
+  /**
+   * Returns at once, whether the store is there or not.
+   * @throws HostError SETTINGS when the store's URL is not one.
+   */
+  static start(options: JobQueueOptions): JobQueue {
+    return new JobQueue(options);
+  }
+
+  /**
+   * Adds a job, unless its request is known already: then that one's id.
+   * @throws JobError BAD_REQUEST, also for a known requestId with another body; HostError STORE when the store is away.
+   */
+  async add(name: string, data: unknown): Promise<{ jobId: string; existing: boolean }> {
+    const job = this.#work.parse(name, data);
+    const known = await this.#records.leader(job).catch(asStoreError);
+    if (known && !known.sameBody)
+      throw new JobError('BAD_REQUEST', 'requestId: it was used with another body');
+    if (known) return { jobId: known.jobId, existing: true };
+    const added = await this.#store().add(name, data).catch(asStoreError);
+    return { jobId: added.id ?? '', existing: false };
+  }
+
+  /**
+   * `cancelled` is a promise that the job does nothing; `too late`: an act may have been sent, or it has ended.
+   * @throws HostError STORE
+   */
+  async cancel(jobId: string): Promise<CancelAnswer> {
+    const job = await this.#job(jobId);
+    if (!job) return 'unknown';
+    if (job.finishedOn !== undefined) return 'too late';
+    let parsed: ParsedJob;
+    try {
+      parsed = this.#work.parse(job.name, job.data);
+    } catch {
+      return 'cancelled'; // it will fail as BAD_REQUEST
+    }
+    const { kind, leader } = await this.#records.cancel(parsed, jobId).catch(asStoreError);
+    if (kind === 'cancelled') await this.#wake([leader ?? jobId]);
+    return kind;
+  }
+
+  /** @throws HostError STORE */
+  async get(jobId: string): Promise<JobView | undefined> {
+    const job = await this.#job(jobId);
+    if (!job) return undefined;
+    const state = await job.getState().catch(asStoreError);
+    return {
+      id: jobId,
+      name: job.name,
+      state: isJobState(state) ? state : state === 'prioritized' ? 'waiting' : 'unknown',
+      data: job.data,
+      progress: job.progress,
+      result: job.returnvalue,
+      failure: job.failedReason || undefined,
+      addedMs: job.timestamp,
+      startedMs: job.processedOn,
+      finishedMs: job.finishedOn,
+    };
+  }
+
+  /** Undefined while the store is away. */
+  async stats(): Promise<JobsStats | undefined> {
+    try {
+      const counts = await this.#store().getJobCounts(...jobStates, 'prioritized');
+      const of = (state: string) => counts[state] ?? 0;
+      return {
+        waiting: of('waiting') + of('prioritized'),
+        active: of('active'),
+        delayed: of('delayed'),
+        completed: of('completed'),
+        failed: of('failed'),
+        running: this.#engine.size,
+      };
+    } catch {
+      return undefined;
+    }
+  }
+
+  /**
+   * Jobs that have not begun to act go back to the queue, those that have may end; what is left is settled at the next
+   * start. Resolves within `deadlineMs`, whatever the store and the jobs do.
+   */
+  close(deadlineMs = 10_000): Promise<void> {
+    this.#closing ??= this.#close(deadlineMs);
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(deadlineMs: number): Promise<void> {
+    this.#sweep.stop();
+    this.#engine.stop();
+    const lastMs = Math.min(lastWordsMs, deadlineMs / 4);
+    const up = this.#client.status === 'ready';
+    const graceful = Promise.allSettled([this.#engine.idle(), this.#worker.close(!up)]);
+    if (!(await this.#within(graceful, deadlineMs - lastMs - cutMs))) {
+      this.#engine.abandon();
+      await this.#within(graceful, lastMs);
+    }
+    this.#watch.stop();
+    if (up) await this.#within(this.#records.endLife(), cutMs);
+    this.#queue?.close().catch(() => undefined);
+    this.#clients.disconnectAll();
+  }
+
+  async #within(work: Promise<unknown>, timeoutMs: number): Promise<boolean> {
+    const timer = new AbortController();
+    const ended = await Promise.race([
+      work.then(
+        () => true,
+        () => true,
+      ),
+      sleep(this.#clock, Math.max(0, timeoutMs), timer.signal).then(
+        () => false,
+        () => false,
+      ),
+    ]);
+    timer.abort();
+    return ended;
+  }
+
+  #onReady(): void {
+    if (this.#closing) return;
+    if (!this.#queue) {
+      this.#queue = new Queue(jobsQueueName, { connection: this.#client, prefix: keyPrefix });
+      this.#queue.on('error', this.#onError);
+      this.#worker.run().catch(this.#onError);
+    }
+    void this.#sweep.sweep();
+  }
+
+  /** Brings delayed jobs forward; one that is not delayed needs it not. */
+  async #wake(jobIds: readonly string[]): Promise<void> {
+    const backend = this.#queue?.backend;
+    if (backend) await Promise.allSettled(jobIds.map((jobId) => backend.promote(jobId)));
+  }
+
+  #store(): Queue {
+    if (this.#queue && this.#client.status === 'ready' && !this.#closing) return this.#queue;
+    throw new HostError('STORE', { message: 'the store is away' });
+  }
+
+  async #job(jobId: string): Promise<Job | undefined> {
+    return this.#store().getJob(jobId).catch(asStoreError);
+  }
+}
+
+const jobStates = ['waiting', 'active', 'delayed', 'completed', 'failed'] as const;
+
+function isJobState(state: string): state is JobState {
+  return jobStates.some((known) => known === state);
+}
+
+function asStoreError(cause: unknown): never {
+  throw new HostError('STORE', { message: 'the store does not answer', cause });
+}
