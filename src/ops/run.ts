@@ -137,7 +137,7 @@ class Run {
     if (error instanceof Foreign || !first) throw error;
     if (outcomeUnknown(error)) return this.#truth(error, facts);
     const failure = asJobError(error);
-    if (failure.code === 'DEADLINE_EXPIRED') return this.#truth(failure, facts);
+    if (isExpired(failure)) return this.#truth(failure, facts);
     const refused = error instanceof HostError;
     const before = (refused ? this.#begun.slice(0, -1) : this.#begun).map(({ act }) => act);
     if (before.length === 0 || failure.code === 'GUEST_TIMEOUT') throw failure;
@@ -161,6 +161,7 @@ class Run {
         if (now?.verdict === 'resume' && this.#op.resume)
           return await this.#verified(facts, await this.#op.resume(this.#ctx, now.facts));
         if (now) last = shown(now.facts);
+        if (now && isExpired(error)) break;
         await sleep(ctx.clock, truthPauseMs);
       } while (ctx.clock.monotonicMs() < untilMs);
       throw this.#unknown(error, last);
@@ -177,9 +178,8 @@ class Run {
   #unknown(error: unknown, last: string | undefined): JobError {
     const acts = listed(this.#begun.map(({ act }) => act));
     const state = last === undefined ? 'libvirt could not be read since' : `the VM is ${last} now`;
-    const expired = error instanceof JobError && error.code === 'DEADLINE_EXPIRED';
     return new JobError(
-      expired ? 'DEADLINE_EXPIRED' : 'OUTCOME_UNKNOWN',
+      isExpired(error) ? 'DEADLINE_EXPIRED' : 'OUTCOME_UNKNOWN',
       `${describe(error)}; begun: ${acts}; ${state}`,
       { cause: error },
     );
@@ -295,6 +295,10 @@ async function foreign<T>(promise: Promise<T>): Promise<T> {
   } catch (error) {
     throw error instanceof JobError ? error : new Foreign(error);
   }
+}
+
+function isExpired(error: unknown): boolean {
+  return error instanceof JobError && error.code === 'DEADLINE_EXPIRED';
 }
 
 function listed(acts: readonly string[]): string {
