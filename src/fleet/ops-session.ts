@@ -28,7 +28,8 @@ export type OpsSessionsDeps = TransportDeps & { openTransport?: typeof openTrans
 export interface OpsHold {
   /**
    * The connection, opened when it is not; a new one when the last one broke. Throws HostError with outcome `not-sent`.
-   * `signal` ends this wait, not the opening that others may share.
+   * `signal` ends this wait, not the opening that others may share. One that has aborted before does not: who asks then
+   * has been told, and wants to see what is true.
    */
   libvirt(signal?: AbortSignal): Promise<LibvirtClient>;
   /** Once, when the job has ended. Connections that it got must not be used any more. */
@@ -145,8 +146,7 @@ export class OpsSessions {
 
   async #opened(connection: OpsConnection, signal: AbortSignal | undefined): Promise<LibvirtClient> {
     connection.idle?.cancel();
-    if (!signal) return await connection.opening;
-    if (signal.aborted) throw abortError(signal);
+    if (!signal || signal.aborted) return await connection.opening;
     let stop: () => void = () => undefined;
     const aborted = new Promise<never>((_, reject) => {
       stop = () => reject(abortError(signal));

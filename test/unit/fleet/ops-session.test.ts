@@ -276,8 +276,20 @@ describe('OpsSessions', () => {
     stop.abort(new HostError('ABORTED', { message: 'cancelled' }));
     expect(await cancelled).toMatchObject({ message: 'cancelled' });
     await other;
-    await expect(one.libvirt(stop.signal)).rejects.toMatchObject({ message: 'cancelled' });
     expect(ways).toHaveLength(1);
+    await sessions.close();
+  });
+
+  it('is there for a job whose time is over and that must see what became of its act', async () => {
+    const { sessions, ways } = rig();
+    const hold = sessions.hold(host);
+    const over = AbortSignal.abort(new HostError('ABORTED', { message: 'the deadline has passed' }));
+    await hold.libvirt(over);
+    ways[0]?.cutWay();
+    await settle();
+    await hold.libvirt(over);
+    expect(ways).toHaveLength(2);
+    hold.release();
     await sessions.close();
   });
 
