@@ -99,9 +99,9 @@ export class Service {
     this.#exit = new Promise((resolve) => child.once('exit', (code) => resolve(code)));
   }
 
-  /** Starts the service on a free port and waits until it listens. */
-  static async start(inventoryFile: string, env: Env = {}): Promise<Service> {
-    const dataDir = await mkdtemp(join(tmpdir(), 'outrigger-test-'));
+  /** Starts the service on a free port and waits until it listens. `dataDir`: of a life before this one. */
+  static async start(inventoryFile: string, env: Env = {}, dataDir?: string): Promise<Service> {
+    dataDir ??= await mkdtemp(join(tmpdir(), 'outrigger-test-'));
     const child = spawn(process.execPath, [bin, 'run'], {
       env: environment({
         AGENT_INVENTORY: inventoryFile,
@@ -155,6 +155,12 @@ export class Service {
   residentBytes(): number {
     const pages = readFileSync(`/proc/${this.child.pid}/statm`, 'utf8').split(' ')[1];
     return Number(pages) * 4096;
+  }
+
+  /** SIGKILL, as a crash is: the data directory stays for the next life, and the store is left an orphan. */
+  async kill(): Promise<void> {
+    this.child.kill('SIGKILL');
+    await this.#exit;
   }
 
   /** SIGTERM, and the exit code; null when it had to be killed after `timeoutMs`. */
