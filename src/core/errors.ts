@@ -29,6 +29,11 @@ export type ErrorCode =
   // libvirt
   | 'LIBVIRT_ERROR'
   | 'PROTOCOL_ERROR'
+  // the backend
+  | 'BACKEND_UNREACHABLE'
+  | 'BACKEND_REFUSED'
+  | 'BACKEND_TLS'
+  | 'BACKEND_ANSWER'
   // our own side
   | 'HOST_DOWN'
   | 'HOST_BUSY'
