@@ -60,10 +60,10 @@ export class BackendHttp implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #files: TlsFiles;
-  readonly #stop = new AbortController();
   #pool: Pool;
   #backendExpiryMs: number | undefined;
   #answered = false;
+  #closed = false;
 
   private constructor(options: HttpOptions, files: TlsFiles, clock: Clock, log: Log) {
     this.#options = options;
@@ -95,19 +95,18 @@ export class BackendHttp implements AsyncDisposable {
   async post(request: HttpRequest): Promise<unknown> {
     if (await this.#files.look()) this.#renewPool();
     const timeoutMs = Math.min(this.#options.timeoutMs, request.timeoutMs ?? Number.POSITIVE_INFINITY);
-    const ending = request.signal ? AbortSignal.any([request.signal, this.#stop.signal]) : this.#stop.signal;
-    const progress: Progress = { sent: false };
+    const progress: Progress = {};
     return withDeadline((signal) => this.#post(request, progress, signal), {
       timeoutMs,
       clock: this.#clock,
-      signal: ending,
+      signal: request.signal,
       onTimeout: () => this.#timeoutError(timeoutMs, progress),
     });
   }
 
   /** Ends what is under way with ABORTED. */
   async close(): Promise<void> {
-    this.#stop.abort(new HostError('ABORTED', { message: 'the calls to the backend end' }));
+    this.#closed = true;
     await this.#pool.destroy();
   }
 
@@ -165,7 +164,7 @@ export class BackendHttp implements AsyncDisposable {
           'user-agent': `outrigger/${version}`,
           ...(token && { authorization: `Bearer ${token.expose()}` }),
         },
-        body: bodyOf(JSON.stringify(body), progress),
+        body: JSON.stringify(body),
         signal,
       });
       this.#answered = true;
@@ -195,23 +194,23 @@ export class BackendHttp implements AsyncDisposable {
     }
   }
 
-  #timeoutError(timeoutMs: number, { sent, status }: Progress): BackendError {
+  #timeoutError(timeoutMs: number, { status }: Progress): BackendError {
     const what = status === undefined ? 'does not answer' : 'does not end its answer';
     return new BackendError('BACKEND_UNREACHABLE', {
       message: `the backend ${what} within ${timeoutMs / 1000} s`,
       hint: 'Look at the load of the backend; AGENT_API_TIMEOUT is how long it is waited for.',
-      outcome: sent ? 'unknown' : 'not-sent',
+      outcome: 'unknown',
     });
   }
 
-  #asBackendError(error: unknown, { sent, status }: Progress): HostError {
+  #asBackendError(error: unknown, { status }: Progress): HostError {
     if (error instanceof HostError) return error;
     const { code = '', name = '' } = (error ?? {}) as NodeJS.ErrnoException;
     const tls = this.#base.protocol === 'https:';
     const ours = this.#files.material.cert !== undefined;
     const alert = tls ? handshakeError(error, ours) : undefined;
     if (alert) return alert;
-    if (name === 'AbortError')
+    if (this.#closed || name === 'AbortError')
       return new HostError('ABORTED', { message: 'the call was ended', cause: error });
     if (/^(HPE_|UND_ERR_HEADERS_OVERFLOW|UND_ERR_RES)/.test(code)) {
       return wrongAnswer(status, 'what answers at the backend’s address does not speak HTTP', error);
@@ -222,20 +221,14 @@ export class BackendHttp implements AsyncDisposable {
       hint: maybeMutual
         ? 'It was closed right after the TLS handshake: if the backend wants a client certificate, set AGENT_SSL_CERT_PATH and AGENT_SSL_KEY_PATH.'
         : 'Look at the backend, and at what stands between.',
-      outcome: sent ? 'unknown' : 'not-sent',
+      outcome: 'unknown',
       cause: error,
     });
   }
 }
 
 /** How far a request has come, for the words of its failure. */
-type Progress = { sent: boolean; status?: number };
-
-/** A buffer is written whole with the headers; only then is it known that something may have arrived. */
-function bodyOf(json: string, progress: Progress): Buffer {
-  progress.sent = true;
-  return Buffer.from(json);
-}
+type Progress = { status?: number };
 
 /** `strict`: too large is an error; otherwise the rest is not read. */
 async function readBody(
