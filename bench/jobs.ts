@@ -32,11 +32,16 @@ async function define(host: LabHost): Promise<void> {
 
 type Sample = { waitedMs: number; tookMs: number };
 
-async function ask(queue: Queue, host: string, enabled: boolean, requestId: string): Promise<Sample> {
+async function ask(
+  client: Redis,
+  queue: Queue,
+  host: string,
+  enabled: boolean,
+  requestId: string,
+): Promise<Sample> {
   const startMs = performance.now();
   const { id = '' } = await queue.add('set_autostart', { host, vm, params: { enabled }, requestId });
   const key = queue.toKey(id);
-  const client = await queue.client;
   const job = await until(
     `job ${id} to end`,
     async () => ((await client.hexists(key, 'finishedOn')) ? await queue.getJob(id) : undefined),
@@ -74,11 +79,19 @@ for (const { name, pollSeconds } of phases) {
     path: join(service.dataDir, 'store', 'store.sock'),
     maxRetriesPerRequest: null,
   });
+  client.on('error', () => undefined); // the store comes a moment after the service
   const queue = new Queue('outrigger-vm-jobs', { connection: client });
+  queue.on('error', () => undefined);
   let count = 0;
   const one = (n: number) => {
     const round = Math.floor(n / hosts);
-    return ask(queue, lab.hosts[n % hosts]?.name ?? '', round % 2 === 0, `bench-${process.pid}-${count++}`);
+    return ask(
+      client,
+      queue,
+      lab.hosts[n % hosts]?.name ?? '',
+      round % 2 === 0,
+      `bench-${process.pid}-${count++}`,
+    );
   };
   for (let n = 0; n < hosts; n++) await one(n); // opens the read-write sessions
   const samples: Sample[] = [];

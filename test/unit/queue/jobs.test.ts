@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { HostError } from '../../../src/core/errors.js';
 import { JobError } from '../../../src/ops/job.js';
@@ -38,6 +39,7 @@ describe('places at a host', () => {
   it('are as many as the cap, then a few wait, then there is none; other hosts have their own', async () => {
     const places = new HostPlaces(2);
     const { signal } = new AbortController();
+    setMaxListeners(0, signal);
     const first = await places.take('kvm-1', signal);
     await places.take('kvm-1', signal);
     let got = 0;
