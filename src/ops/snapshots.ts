@@ -189,5 +189,3 @@ export async function readSnapshots(
   );
   return read.flatMap((info) => (info ? [{ ...info, current: info.name === current }] : []));
 }
-
-export const NamedSnapshot = z.strictObject({ name: SnapshotName });
