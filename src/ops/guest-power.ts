@@ -18,6 +18,9 @@ const lookAgainMs = 2_000;
 /** However little time the guest has left, libvirt gets this. */
 const acpiTimeoutMinMs = 1_000;
 
+/** libvirt waits 10 s for a process to end by itself. */
+const gracefulTimeoutMs = 15_000;
+
 type Asked = 'shutdown' | 'reboot';
 export type Ended = 'ended' | 'rebooted' | 'timeout';
 
@@ -138,11 +141,11 @@ async function isActive(
 export async function cutPower(ctx: JobContext, facts: Recorded<VmFacts>): Promise<void> {
   const client = await ctx.libvirt();
   const about = { vm: facts.vm, before: facts.summary };
-  const destroy = (flags: number) =>
-    client.call(procedures.domainDestroyFlags, { dom: facts.ref, flags }, bounded(ctx, actTimeoutMs));
+  const destroy = (flags: number, timeoutMs: number) =>
+    client.call(procedures.domainDestroyFlags, { dom: facts.ref, flags }, bounded(ctx, timeoutMs));
   await ctx.beforeAct('destroy graceful', about);
   try {
-    await destroy(destroyFlag.graceful);
+    await destroy(destroyFlag.graceful, gracefulTimeoutMs);
     ctx.step('powered off');
     return;
   } catch (error) {
@@ -151,7 +154,11 @@ export async function cutPower(ctx: JobContext, facts: Recorded<VmFacts>): Promi
   }
   ctx.step('its process did not end by itself');
   await ctx.beforeAct('destroy', about);
-  await destroy(0);
+  try {
+    await destroy(0, actTimeoutMs);
+  } catch (error) {
+    if (!isLibvirtError(error, 'operationInvalid') || (await isActive(ctx, client, facts))) throw error;
+  }
   ctx.step('powered off hard');
 }
 

@@ -4,11 +4,12 @@
 //   reply of an act    then
 //   ok                 verify
 //   refused            the job fails with libvirt's words, and with what was done before
-//   lost               libvirt is read over a new connection, for `truthWaitMs` at the most:
+//   lost, or the connection fails at any call after an act
+//                      libvirt is read over a new connection, for `truthWaitMs` at the most:
 //                      done → verify → changed; resume → goes on; else OUTCOME_UNKNOWN and the state it is in now
 import { sleep } from '../core/clock.js';
 import { describe, HostError } from '../core/errors.js';
-import { asJobError, outcomeUnknown } from './failure.js';
+import { asJobError, connectionFailed } from './failure.js';
 import { JobError, type JobOutcome, type JobResult, type JobStep } from './job.js';
 import type { BegunAct, Facts, JobContext, Operation, Settled, Verified } from './operation.js';
 
@@ -135,7 +136,7 @@ class Run {
   async #afterFailure(error: unknown, facts: Facts): Promise<JobResult> {
     const [first] = this.#begun;
     if (error instanceof Foreign || !first) throw error;
-    if (outcomeUnknown(error)) return this.#truth(error, facts);
+    if (connectionFailed(error)) return this.#truth(error, facts);
     const failure = asJobError(error);
     if (isExpired(failure)) return this.#truth(failure, facts);
     const refused = error instanceof HostError;

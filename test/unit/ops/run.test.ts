@@ -195,6 +195,17 @@ describe('a lost reply', () => {
     expect(sent()).toBe(1);
   });
 
+  it('is not excused by a later question that was not sent', async () => {
+    const later = async (ctx: JobContext) => {
+      await ctx.beforeAct('x', { before: null });
+      throw new HostError('CLOSED', { outcome: 'not-sent', message: 'closed' });
+    };
+    const settle = (): Settled => 'done';
+    expect(await runOperation(scripted({ act: later, settle }), context(), false)).toMatchObject({
+      outcome: 'changed',
+    });
+  });
+
   it('and the host stays away: OUTCOME_UNKNOWN, and it says so', async () => {
     expect(
       await failure(runOperation(scripted({ act, reads: [facts('running'), lost] }), context(), false)),
