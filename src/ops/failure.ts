@@ -39,6 +39,11 @@ export function asJobError(error: unknown, doing?: string): JobError {
   return new JobError(codeOf(error), hint ? `${text} (${hint})` : text, { cause: error });
 }
 
+/** Whether libvirt may have done what was asked. */
+export function outcomeUnknown(error: unknown): boolean {
+  return error instanceof HostError && error.outcome === 'unknown';
+}
+
 /**
  * Not libvirt's own words: the connection, or its silence. After an act such an error says nothing of the act, whatever its
  * `outcome`: it may come from a question that was asked later.

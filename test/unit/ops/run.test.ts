@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { HostError } from '../../../src/core/errors.js';
 import { silentLog } from '../../../src/core/log.js';
+import { LibvirtError } from '../../../src/libvirt/errors.js';
 import { asJobError } from '../../../src/ops/failure.js';
 import { JobError, operationNames } from '../../../src/ops/job.js';
 import type {
@@ -160,7 +161,7 @@ describe('a run', () => {
     const act = async (ctx: JobContext) => {
       await ctx.beforeAct('one', { before: null });
       await ctx.beforeAct('two', { before: null });
-      throw new HostError('LIBVIRT_ERROR', { message: 'no way' });
+      throw new LibvirtError({ code: 1, domain: 10, message: 'no way', level: 2 }, 'kvm-1', 'domainDestroy');
     };
     expect(await failure(runOperation(scripted({ act }), context(), false))).toBe(
       'LIBVIRT_ERROR: no way; begun before that: one',
