@@ -149,6 +149,7 @@ Everything is running: ${hosts} hosts, ${hosts * guests} guests, polled every 5 
   . ${envFile}; npm run -s dev -- check
   npx tsx lab/main.ts exec ${first} -- virsh list --all
   npx tsx lab/main.ts exec ${first} -- virsh destroy ${lab.hosts[0]?.guests[0] ?? 'web-1'}      (and see /metrics change)
+  STORE=${join(dataDir, 'store', 'store.sock')} npx tsx lab/job.ts restart ${first} ${lab.hosts[0]?.guests[0] ?? 'web-1'}   (a VM job)
   npx tsx lab/main.ts exec ${first} -- pkill libvirtd             (and see what the log and /metrics say)
 
 Ctrl-C ends the demo and takes the hosts away.

@@ -72,11 +72,14 @@ export class BackendClient {
   readonly #notBefore = new Map<string, { atMs: number; because: BackendError }>();
   #tokens: AgentTokens | undefined;
   #reachability: Reachability;
+  /** When that changed, monotonic. */
+  #movedAtMs: number;
 
   private constructor(options: ClientOptions) {
     this.#options = options;
     this.#clock = options.clock;
     this.#backoff = { baseMs: backoffBaseMs, capMs: backoffCapMs, factor: options.factor };
+    this.#movedAtMs = options.clock.monotonicMs();
     this.#reachability = { reachable: undefined, cause: undefined, sinceMs: options.clock.wallMs() };
   }
 
@@ -145,7 +148,7 @@ export class BackendClient {
 
   /** The backend was away already when a whole call had failed. */
   get #wasAway(): boolean {
-    return this.#clock.wallMs() - this.#reachability.sinceMs > backoffCapMs;
+    return this.#clock.monotonicMs() - this.#movedAtMs > backoffCapMs;
   }
 
   async #heldBack(agent: Agent, endMs: number, signal: AbortSignal | undefined): Promise<void> {
@@ -231,12 +234,13 @@ export class BackendClient {
   /** One HTTP request, judged by its schemas. */
   async #request(call: CallName, given: Given): Promise<unknown> {
     const { http, onCall } = this.#options;
+    const body = sendable(call, given);
     const startedMs = this.#clock.monotonicMs();
     const done = (result: string) => onCall?.(call, result, this.#clock.monotonicMs() - startedMs);
     try {
       const answer = await http.post({
         path: pathOf(call, given),
-        body: sendable(call, given),
+        body,
         token: given.token,
         signal: given.options?.signal,
         headers: given.options?.idempotencyKey ? { [idempotencyHeader]: given.options.idempotencyKey } : {},
@@ -268,6 +272,7 @@ export class BackendClient {
     const before = this.#reachability;
     const cause = away ? error : undefined;
     const moved = before.reachable !== !away;
+    if (moved) this.#movedAtMs = this.#clock.monotonicMs();
     const sinceMs = moved ? this.#clock.wallMs() : before.sinceMs;
     this.#reachability = { reachable: !away, cause, sinceMs };
     if (cause && (moved || before.cause?.message !== cause.message)) {

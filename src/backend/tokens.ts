@@ -62,7 +62,8 @@ export class AgentTokens {
   /** Throws HostError STORE when the folder cannot be made. */
   static async open(options: AgentTokensOptions): Promise<AgentTokens> {
     const tokens = new AgentTokens(options);
-    for (const stored of await tokens.#file.load()) tokens.#takeStored(stored);
+    const byRefresh = new Map<string, Credentials>();
+    for (const stored of await tokens.#file.load()) tokens.#takeStored(stored, byRefresh);
     return tokens;
   }
 
@@ -202,11 +203,15 @@ export class AgentTokens {
     return undefined;
   }
 
-  #takeStored({ id, name, access, refresh, expiresAtMs, lifeMs }: StoredToken): void {
-    const leftMs = Math.min(lifeMs, expiresAtMs - this.#clock.wallMs());
-    const stored = { access, refresh, lifeMs, expiresAtMs: this.#clock.monotonicMs() + leftMs };
-    const made = { ...stored, triedAtMs: Number.NEGATIVE_INFINITY, refreshing: undefined };
-    this.#put({ id, name }, this.#sharing(refresh) ?? made);
+  #takeStored(stored: StoredToken, byRefresh: Map<string, Credentials>): void {
+    const { id, name, access, refresh, lifeMs } = stored;
+    const leftMs = Math.min(lifeMs, stored.expiresAtMs - this.#clock.wallMs());
+    const credentials = byRefresh.get(refresh?.expose() ?? '') ?? {
+      ...{ access, refresh, lifeMs, expiresAtMs: this.#clock.monotonicMs() + leftMs },
+      ...{ triedAtMs: Number.NEGATIVE_INFINITY, refreshing: undefined },
+    };
+    if (refresh) byRefresh.set(refresh.expose(), credentials);
+    this.#put({ id, name }, credentials);
   }
 
   #put({ id, name }: Agent, credentials: Credentials): void {

@@ -14,6 +14,7 @@ export const libvirtCode = {
   authFailed: 45,
   noStorageVol: 50,
   operationInvalid: 55,
+  operationTimeout: 68,
   noDomainSnapshot: 72,
   authCancelled: 79,
   operationUnsupported: 84,

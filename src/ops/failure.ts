@@ -44,6 +44,14 @@ export function outcomeUnknown(error: unknown): boolean {
   return error instanceof HostError && error.outcome === 'unknown';
 }
 
+/**
+ * Not libvirt's own words: the connection, or its silence. After an act such an error says nothing of the act, whatever its
+ * `outcome`: it may come from a question that was asked later.
+ */
+export function connectionFailed(error: unknown): boolean {
+  return error instanceof HostError && !(error instanceof LibvirtError) && error.code !== 'BAD_REQUEST';
+}
+
 export function isLibvirtError(error: unknown, code: keyof typeof libvirtCode): error is LibvirtError {
   return error instanceof LibvirtError && error.libvirtCode === libvirtCode[code];
 }

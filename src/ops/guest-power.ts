@@ -15,6 +15,12 @@ export const askAgainMs = 10_000;
 /** Without an event: a driver may have none. */
 const lookAgainMs = 2_000;
 
+/** However little time the guest has left, libvirt gets this. */
+const acpiTimeoutMinMs = 1_000;
+
+/** libvirt waits 10 s for a process to end by itself. */
+const gracefulTimeoutMs = 15_000;
+
 type Asked = 'shutdown' | 'reboot';
 export type Ended = 'ended' | 'rebooted' | 'timeout';
 
@@ -37,8 +43,8 @@ export async function askGuest(
     if (!(await isActive(ctx, client, facts))) return 'ended';
     if (leftMs() <= 0) return 'timeout';
     if (clock.monotonicMs() >= askAtMs) {
-      if (!(first && (await askAgent(ctx, client, facts, asked, leftMs()))))
-        await askAcpi(ctx, client, facts, asked);
+      const taken = first && (await askAgent(ctx, client, facts, asked, leftMs()));
+      if (!taken) await askAcpi(ctx, client, facts, asked, leftMs());
       first = false;
       askAtMs = clock.monotonicMs() + askAgainMs;
     }
@@ -60,8 +66,7 @@ async function askAgent(
     const timeoutMs = Math.min(agentTimeoutMs, leftMs);
     await send(ctx, client, facts, asked, shutdownFlag.agent, timeoutMs);
   } catch (error) {
-    const silent = error instanceof HostError && error.code === 'TIMEOUT' && !ctx.signal.aborted;
-    if (!silent && !(error instanceof LibvirtError)) throw error;
+    if (!isSilence(ctx, error) && !(error instanceof LibvirtError)) throw error;
     ctx.step(`the guest agent did not take the ${asked}`);
     return false;
   }
@@ -69,15 +74,32 @@ async function askAgent(
   return true;
 }
 
-async function askAcpi(ctx: JobContext, client: LibvirtClient, facts: VmFacts, asked: Asked): Promise<void> {
+async function askAcpi(
+  ctx: JobContext,
+  client: LibvirtClient,
+  facts: VmFacts,
+  asked: Asked,
+  leftMs: number,
+): Promise<void> {
   await ctx.beforeAct(`${asked} acpi`, { vm: facts.vm, before: facts.summary });
   try {
-    await send(ctx, client, facts, asked, shutdownFlag.acpi, actTimeoutMs);
+    const timeoutMs = Math.max(acpiTimeoutMinMs, Math.min(actTimeoutMs, leftMs));
+    await send(ctx, client, facts, asked, shutdownFlag.acpi, timeoutMs);
   } catch (error) {
+    // A process that hangs does not take the button: its time runs, and then it is for `force` to end it.
+    if (isSilence(ctx, error)) return ctx.step("the VM's process does not answer");
     if (isLibvirtError(error, 'operationInvalid') && !(await isActive(ctx, client, facts))) return;
     throw error;
   }
   ctx.step(`${asked} requested by the power button`);
+}
+
+/** The VM, not the connection: libvirt waits for it, or has given up waiting. */
+function isSilence(ctx: JobContext, error: unknown): boolean {
+  if (ctx.signal.aborted) return false;
+  return (
+    isLibvirtError(error, 'operationTimeout') || (error instanceof HostError && error.code === 'TIMEOUT')
+  );
 }
 
 function send(
@@ -119,20 +141,24 @@ async function isActive(
 export async function cutPower(ctx: JobContext, facts: Recorded<VmFacts>): Promise<void> {
   const client = await ctx.libvirt();
   const about = { vm: facts.vm, before: facts.summary };
-  const destroy = (flags: number) =>
-    client.call(procedures.domainDestroyFlags, { dom: facts.ref, flags }, bounded(ctx, actTimeoutMs));
+  const destroy = (flags: number, timeoutMs: number) =>
+    client.call(procedures.domainDestroyFlags, { dom: facts.ref, flags }, bounded(ctx, timeoutMs));
   await ctx.beforeAct('destroy graceful', about);
   try {
-    await destroy(destroyFlag.graceful);
+    await destroy(destroyFlag.graceful, gracefulTimeoutMs);
     ctx.step('powered off');
     return;
   } catch (error) {
-    if (!(error instanceof LibvirtError)) throw error;
+    if (!isSilence(ctx, error) && !(error instanceof LibvirtError)) throw error;
     if (!(await isActive(ctx, client, facts))) return;
   }
   ctx.step('its process did not end by itself');
   await ctx.beforeAct('destroy', about);
-  await destroy(0);
+  try {
+    await destroy(0, actTimeoutMs);
+  } catch (error) {
+    if (!isLibvirtError(error, 'operationInvalid') || (await isActive(ctx, client, facts))) throw error;
+  }
   ctx.step('powered off hard');
 }
 

@@ -122,6 +122,8 @@ export interface Operation<P = unknown, F extends Facts = Facts, D = unknown> {
   verify(ctx: JobContext<P>, facts: F, done?: D): Promise<Verified>;
   /** Pure: was it done, from what libvirt says now and from the acts that were begun? */
   settle(now: F | 'missing', begun: readonly BegunAct[], params: P): Settled;
+  /** How long a lost reply is worth looking for, when it is more than `truthWaitMs`: a guest that was asked takes its time. */
+  guestWaitMs?(params: P): number;
   /** Goes on after a crash at the step that is recorded. Only for operations whose `settle` says `resume`. */
   resume?(ctx: JobContext<P>, now: F | 'missing'): Promise<D>;
 }

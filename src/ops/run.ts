@@ -4,11 +4,12 @@
 //   reply of an act    then
 //   ok                 verify
 //   refused            the job fails with libvirt's words, and with what was done before
-//   lost               libvirt is read over a new connection, for `truthWaitMs` at the most:
+//   lost, or the connection fails at any call after an act
+//                      libvirt is read over a new connection, for `truthWaitMs`, or the guest's own time if that is more:
 //                      done → verify → changed; resume → goes on; else OUTCOME_UNKNOWN and the state it is in now
 import { sleep } from '../core/clock.js';
 import { describe, HostError } from '../core/errors.js';
-import { asJobError, outcomeUnknown } from './failure.js';
+import { asJobError, connectionFailed } from './failure.js';
 import { JobError, type JobOutcome, type JobResult, type JobStep } from './job.js';
 import type { BegunAct, Facts, JobContext, Operation, Settled, Verified } from './operation.js';
 
@@ -135,7 +136,7 @@ class Run {
   async #afterFailure(error: unknown, facts: Facts): Promise<JobResult> {
     const [first] = this.#begun;
     if (error instanceof Foreign || !first) throw error;
-    if (outcomeUnknown(error)) return this.#truth(error, facts);
+    if (connectionFailed(error)) return this.#truth(error, facts);
     const failure = asJobError(error);
     if (isExpired(failure)) return this.#truth(failure, facts);
     const refused = error instanceof HostError;
@@ -149,7 +150,8 @@ class Run {
   /** The reply is lost, or there is no time left: only reading can tell. */
   async #truth(error: unknown, facts: Facts): Promise<JobResult> {
     this.#step('the reply is missing: reading what is true');
-    const { ctx, cancel, untilMs } = this.#unhurried();
+    const guestMs = Math.min(this.#op.guestWaitMs?.(this.#ctx.params) ?? 0, this.#ctx.remainingMs());
+    const { ctx, cancel, untilMs } = this.#unhurried(Math.max(truthWaitMs, guestMs));
     try {
       let last: string | undefined;
       do {
@@ -246,11 +248,11 @@ class Run {
   }
 
   /** For reading after the act: the job's deadline does not count any more, but a time of its own does. */
-  #unhurried(): { ctx: JobContext; cancel: () => void; untilMs: number } {
+  #unhurried(waitMs = truthWaitMs): { ctx: JobContext; cancel: () => void; untilMs: number } {
     const { clock } = this.#outer;
     const controller = new AbortController();
-    const untilMs = clock.monotonicMs() + truthWaitMs;
-    const timer = clock.after(truthWaitMs, () => controller.abort());
+    const untilMs = clock.monotonicMs() + waitMs;
+    const timer = clock.after(waitMs, () => controller.abort());
     const ctx = this.#context(controller.signal, () => Math.max(0, untilMs - clock.monotonicMs()));
     return { ctx, cancel: () => timer.cancel(), untilMs };
   }

@@ -1,6 +1,5 @@
 // Snapshots: what is asked of libvirt in XML, and what it tells of those that there are. Names and descriptions come from
 // outside: they are escaped on writing, and on reading they are text and nothing else.
-import { z } from 'zod';
 import type { LibvirtClient } from '../libvirt/client.js';
 import { procedures, type SnapshotRef } from '../libvirt/procedures.js';
 import { bounded, readTimeoutMs } from './bounds.js';
@@ -189,5 +188,3 @@ export async function readSnapshots(
   );
   return read.flatMap((info) => (info ? [{ ...info, current: info.name === current }] : []));
 }
-
-export const NamedSnapshot = z.strictObject({ name: SnapshotName });

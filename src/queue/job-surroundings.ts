@@ -41,12 +41,32 @@ export function surroundingsOf(
 ): JobSurroundings {
   const session = sessionOf(options.fleet, job.host);
   const hold = options.opsSessions.hold(session.host);
+  // A read may use the jobs key where jobs may, to ask a guest's agent; a job that acts has been admitted already.
+  const refusal = options.operations.get(job.op)?.acts ? undefined : refusalOf(session.host);
   return {
     host: session.host,
-    libvirt: () => hold.libvirt(signal),
+    async libvirt() {
+      if (refusal) throw refusal;
+      try {
+        return await hold.libvirt(signal);
+      } catch (error) {
+        throw libvirtAway(session, error) ?? error;
+      }
+    },
     readers: readersOf(options, session),
     release: () => hold.release(),
   };
+}
+
+/** The jobs key cannot see why its socket was refused; the polling session knows when libvirt is not there at all. */
+function libvirtAway(session: HostSession, error: unknown): JobError | undefined {
+  if (!(error instanceof HostError) || error.code !== 'FORWARD_DENIED' || session.has('libvirt'))
+    return undefined;
+  const { cause } = session.status;
+  const why = cause ? `: ${summary(cause)}` : '';
+  return new JobError('HOST_UNREACHABLE', `libvirt on ${session.host.name} cannot be reached${why}`, {
+    cause: error,
+  });
 }
 
 function sessionOf(fleet: Fleet, name: string): HostSession {

@@ -256,6 +256,7 @@ export class JobEngine {
   }
 
   async #giveBack(run: JobRun, ending: Back): Promise<Ending> {
+    run.end();
     const keepMs = ending.kind === 'delayed' ? ending.keepLockMs : run.hasBegun ? unsettledLockMs : 0;
     try {
       const next = await this.#options.records.release(run.claim, keepMs);

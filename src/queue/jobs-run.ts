@@ -70,6 +70,10 @@ export class JobRun implements JobLife {
     return this.begun.length + this.#acts.length > 0;
   }
 
+  get hasEnded(): boolean {
+    return this.#stage === 'ended';
+  }
+
   /** Acts of this run. */
   get acts(): readonly BegunAct[] {
     return this.#acts;
@@ -167,7 +171,7 @@ export class JobRun implements JobLife {
       await this.#passAudit(begin);
       this.#mayStillAct();
     } catch (error) {
-      if (!this.#isEnded()) this.#stage = stage;
+      if (!this.hasEnded) this.#stage = stage;
       throw this.#late && stage === 'preparing' ? this.#abort(this.#late) : error;
     }
     this.#stage = 'begun';
@@ -183,10 +187,6 @@ export class JobRun implements JobLife {
     if (lock) throw this.#refuse('lock', 'it is another VM by now');
     if (!(await this.#options.lock(this, vm))) throw this.#refuse('busy', 'another job has the VM');
     this.#mayGoOn();
-  }
-
-  #isEnded(): boolean {
-    return this.#stage === 'ended';
   }
 
   async #passStore(begin: BegunAct): Promise<void> {
@@ -253,7 +253,7 @@ export class JobRun implements JobLife {
 
   /** After the gate's records are made; the last look before the act. */
   #mayStillAct(): void {
-    if (this.#isEnded()) throw new JobError('CANCELLED', 'the job has ended already');
+    if (this.hasEnded) throw new JobError('CANCELLED', 'the job has ended already');
     if (this.#deadlinePassed()) throw this.#tooLate();
     if (this.#lost || this.#options.clock.monotonicMs() > this.#leaseEndsMs - leaseMarginMs)
       throw this.#refuse('lock', 'the lock on the VM ran out');

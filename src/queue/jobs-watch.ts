@@ -11,7 +11,7 @@ const tickMs = 3_000;
  * On a store that replicas share and that has just started, jobs that act wait for so long: what its crash lost is put
  * back by the replicas, which reconnect within less.
  */
-const newStoreMs = 4_000;
+const newStoreMs = 5_000;
 
 export type JobWatchOptions = {
   records: JobRecords;
@@ -31,13 +31,19 @@ export class JobWatch {
   #timer: Timer | undefined;
   #ticking: Promise<void> | undefined;
   #first = true;
+  /** Since the connection was made, a heartbeat has. */
+  #greeted = false;
   #actableMs = Number.NEGATIVE_INFINITY;
   #stopped = false;
 
   constructor(options: JobWatchOptions) {
     this.#options = options;
     const { client, subscriber, engine } = options;
-    client.on('ready', () => void this.#onReady());
+    client.on('ready', () => {
+      this.#greeted = false;
+      if (!options.exclusive) this.#actableMs = options.clock.monotonicMs() + newStoreMs;
+      void (this.#ticking ?? Promise.resolve()).then(() => this.#tick());
+    });
     subscriber.on('message', (_channel, hash) => engine.cancelRequest(hash));
     subscriber.subscribe(cancelChannel).catch((error) => options.onError(error));
     this.#plan();
@@ -55,19 +61,13 @@ export class JobWatch {
     if (leftMs > 0) await sleep(clock, leftMs, signal);
   }
 
-  async #onReady(): Promise<void> {
-    const { records, exclusive, clock, onReady, onError } = this.#options;
+  /** A store that has run for long has forgotten nothing; one that does not tell is taken for new. */
+  async #askUptime(): Promise<void> {
+    const { records, exclusive, clock, onError } = this.#options;
+    if (exclusive) return;
     const readyMs = clock.monotonicMs();
-    if (!exclusive) this.#actableMs = Math.max(this.#actableMs, readyMs + newStoreMs);
-    try {
-      await records.beat(this.#first && exclusive);
-      this.#first = false;
-      await this.#tick();
-      if (!exclusive) this.#actableMs = readyMs + newStoreMs - (await records.storeUptimeMs());
-      if (!this.#stopped) onReady();
-    } catch (error) {
-      onError(error); // the connection ended again, or the tick tries again
-    }
+    const uptimeMs = await records.storeUptimeMs().catch(onError);
+    this.#actableMs = readyMs + newStoreMs - (uptimeMs ?? 0);
   }
 
   #plan(): void {
@@ -86,9 +86,11 @@ export class JobWatch {
   }
 
   async #renewAll(): Promise<void> {
-    const { records, engine, client, clock, onError } = this.#options;
+    const { records, engine, client, clock, exclusive, onError, onReady } = this.#options;
     if (this.#stopped || client.status !== 'ready') return;
-    const renewed = [...engine.runs()].map(async (run) => {
+    // What has ended is given back: renewing it now would take it again.
+    const going = [...engine.runs()].filter((run) => !run.hasEnded);
+    const renewed = going.map(async (run) => {
       const askedMs = clock.monotonicMs();
       const leaseMs = leaseOf(run.claim);
       const kept = await records.renew(run.claim);
@@ -96,7 +98,13 @@ export class JobWatch {
       else run.kept(askedMs, leaseMs);
       if (kept === 'cancelled') run.cancel();
     });
-    const [...results] = await Promise.allSettled([records.beat(), ...renewed]);
+    const beat = records.beat(this.#first && exclusive);
+    const results = await Promise.allSettled([beat, ...renewed]);
     for (const result of results) if (result.status === 'rejected') onError(result.reason);
+    if (results[0].status === 'rejected' || this.#greeted || this.#stopped) return;
+    this.#first = false;
+    this.#greeted = true;
+    await this.#askUptime();
+    onReady();
   }
 }

@@ -2,7 +2,7 @@
 // true. The engine runs in a process of its own; what happened is counted in a file that its operations write.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -66,6 +66,14 @@ function seeded(seed: number): () => number {
     state = (state * 1_103_515_245 + 12_345) % 2 ** 31;
     return state / 2 ** 31;
   };
+}
+
+/** The store's append-only file: what a machine that loses its power keeps of it is a beginning of it. */
+async function appendOnlyFile(caller: Caller): Promise<string> {
+  const [, directory = ''] = (await caller.client.config('GET', 'dir')) as string[];
+  const folder = join(directory, 'appendonlydir');
+  const [name = ''] = readdirSync(folder).filter((file) => file.endsWith('.incr.aof'));
+  return join(folder, name);
 }
 
 function expectTruth(requestId: string, { result, failure }: Answer, said: Map<string, number>): void {
@@ -144,11 +152,15 @@ describe('kill -9 of the engine', () => {
           request({ host: `kvm-${n % 3}`, vm: `vm-${n % 6}`, params: { actMs: Math.round(random() * 15) } }),
         );
         const jobs = await Promise.all(bodies.map((body) => caller.add('delete', body)));
-        await delay(random() * 90);
+        const file = withStore ? await appendOnlyFile(caller) : '';
+        await delay(random() * 45);
+        const keptBytes = withStore ? statSync(file).size : 0;
+        await delay(random() * 45);
         if (withStore && random() < 0.5) await redis.signal('SIGKILL');
         await engine.kill();
         if (withStore) {
           await redis.signal('SIGKILL');
+          truncateSync(file, keptBytes);
           await redis.spawn();
         }
         engine = await EngineProcess.start(redis.url, directory.path);
@@ -207,8 +219,17 @@ describe('the store', () => {
       sweepEveryMs: 500,
     });
     await until('the engine to reach the store', () => queue.stats());
-    for (const outage of ['SIGSTOP', 'SIGKILL'] as const) {
+    for (const outage of ['SIGSTOP', 'SIGKILL', 'forgets'] as const) {
       let acting = 0;
+      let preparing = 0;
+      let begin = () => undefined as unknown;
+      const start = new Promise((resolve) => {
+        begin = () => resolve(undefined);
+      });
+      work.read = async () => {
+        preparing++;
+        await start;
+      };
       let open = () => undefined as unknown;
       const gate = new Promise((resolve) => {
         open = () => resolve(undefined);
@@ -219,9 +240,14 @@ describe('the store', () => {
       };
       const bodies = Array.from({ length: 4 }, (_, n) => request({ vm: `vm-${n}` }));
       const jobs = await Promise.all(bodies.map((body) => caller.add('stop', body)));
+      await until('all to prepare', () => preparing === 4);
+      const file = await appendOnlyFile(caller);
+      await delay(100); // what the store has answered is in its file
+      const keptBytes = statSync(file).size;
+      begin();
       await until('all to act', () => acting === 4);
-      await delay(1_200); // what is older than a second is in the store's file
-      await redis.signal(outage);
+      await redis.signal(outage === 'SIGSTOP' ? 'SIGSTOP' : 'SIGKILL');
+      if (outage === 'forgets') truncateSync(file, keptBytes);
       open();
       await until(
         'the acts to be over',
@@ -235,8 +261,8 @@ describe('the store', () => {
         Array(4).fill('changed'),
       );
     }
-    expect(work.acted).toHaveLength(8);
-    expect(new Set(work.acted).size).toBe(8);
+    expect(work.acted).toHaveLength(12);
+    expect(new Set(work.acted).size).toBe(12);
     expect(work.settled).toEqual([]);
   });
 

@@ -194,6 +194,36 @@ describe('the VM', () => {
     expect(engines.every(({ work }) => work.acted.length > 0)).toBe(true);
   });
 
+  it('whose lock was lost is not touched: the job goes back and is done once', async () => {
+    await using b = await bench();
+    const { work } = await b.engine();
+    let tries = 0;
+    work.read = async () => {
+      const [lock] = await b.caller.client.keys('outrigger:vm:kvm-1/*');
+      if (++tries === 1 && lock) await b.caller.client.set(lock, 'stranger|1|9', 'PX', 1_000);
+    };
+    const job = await b.caller.add('stop', request());
+    await until('it to go back', () => job.isDelayed());
+    expect(work.acted).toEqual([]);
+    expect((await b.caller.answer(job)).result?.outcome).toBe('changed');
+    expect(work.acted).toHaveLength(1);
+  });
+
+  it('whose lock the store forgot is taken again, when nobody else has it', async () => {
+    await using b = await bench();
+    const { work } = await b.engine();
+    work.read = async () => {
+      await b.caller.client.flushall();
+    };
+    const body = request();
+    await b.caller.add('stop', body);
+    await until('the act', () => work.acted.length === 1);
+    work.read = async () => undefined;
+    const again = await b.caller.ask('stop', body);
+    expect(again.result?.outcome).toBe('changed');
+    expect(work.acted).toEqual([body.requestId]);
+  });
+
   it('jobs on different hosts and on different VMs run side by side, up to the cap of a host', async () => {
     await using b = await bench();
     const { work } = await b.engine({ hostCap: 3 });

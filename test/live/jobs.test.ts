@@ -160,6 +160,26 @@ describe('a job', () => {
     await jobs.run('resume', { host: other.name, vm: 'web-2' });
   });
 
+  it('on a host whose libvirtd is stopped is refused as unreachable, and works again when it is back', async () => {
+    await other.stopLibvirtd();
+    try {
+      const end = await jobs.run('pause', { host: other.name, vm: 'web-1' });
+      expect(end).toMatchObject({ state: 'failed', failure: expect.stringMatching(/^HOST_UNREACHABLE: /) });
+    } finally {
+      await other.startLibvirtd();
+    }
+    const back = await until(
+      'jobs to be taken again',
+      async () => {
+        const end = await jobs.run('pause', { host: other.name, vm: 'web-1' });
+        return end.state === 'completed' ? end : undefined;
+      },
+      { timeoutMs: 60_000, everyMs: 500 },
+    );
+    expect(back.result).toMatchObject({ outcome: 'changed' });
+    await jobs.run('resume', { host: other.name, vm: 'web-1' });
+  });
+
   it('shows in the metrics and in an audit log that verifies', async () => {
     const page = await service.page('/metrics/collector');
     expect(page.value('outrigger_jobs_total', { op: 'stop', end: 'changed' })).toBeGreaterThan(0);

@@ -17,7 +17,12 @@ beforeAll(async () => {
   lab = await raiseLab({
     name: 'ops',
     hosts: 1,
-    guests: [{ name: 'web-1' }, { name: 'db-1' }, { name: 'deaf-1', acpi: false, agent: false }],
+    guests: [
+      { name: 'web-1' },
+      { name: 'db-1' },
+      { name: 'mute-1', agent: false },
+      { name: 'deaf-1', acpi: false, agent: false },
+    ],
     waitForGuests: true,
   });
   [host] = lab.hosts as [LabHost];
@@ -239,6 +244,14 @@ describe('asking the guest', () => {
     await host.guestReady('db-1');
   });
 
+  it('restart by the power button, without an agent: the same process runs on', async () => {
+    const before = (await host.virsh('domid', 'mute-1')).trim();
+    const result = await ops.run('restart', { vm: 'mute-1' });
+    expect(result.steps.map(({ step }) => step)).toContain('the guest reboots');
+    expect((await host.virsh('domid', 'mute-1')).trim()).toBe(before);
+    expect(await domstate('mute-1')).toBe('running');
+  });
+
   it('a guest that hears nothing: stop says so in time, and it still runs', async () => {
     const startedMs = performance.now();
     const failure = await ops.fails('stop', { vm: 'deaf-1', params: { timeoutSeconds: 12 } });
@@ -269,6 +282,30 @@ describe('asking the guest', () => {
     expect(result).toMatchObject({ outcome: 'changed', after: { state: 'shutoff' } });
     expect(result.steps.map(({ step }) => step)).toContain('powered off');
     expect(await domstate('deaf-1')).toBe('shut off');
+  });
+});
+
+describe('a VM whose process hangs', () => {
+  it('stop: GUEST_TIMEOUT in time; with force it ends', async () => {
+    await given('running', 'deaf-1');
+    await host.stickGuest('deaf-1');
+    const startedMs = performance.now();
+    expect((await ops.fails('stop', { vm: 'deaf-1', params: { timeoutSeconds: 3 } })).code).toBe(
+      'GUEST_TIMEOUT',
+    );
+    expect(performance.now() - startedMs).toBeLessThan(6_000);
+    const result = await ops.run('stop', { vm: 'deaf-1', params: { timeoutSeconds: 2, force: true } });
+    expect(result).toMatchObject({ outcome: 'changed', after: { state: 'shutoff' } });
+    expect(await domstate('deaf-1')).toBe('shut off');
+  });
+
+  it('info answers all the same, without what only the process knows', async () => {
+    await given('running', 'deaf-1');
+    await host.stickGuest('deaf-1', { jobHeld: true });
+    const { data } = await ops.run('info', { vm: 'deaf-1' });
+    expect(data).toMatchObject({ state: 'running', disks: [{ target: 'vda' }] });
+    expect((await ops.run('list')).data).toMatchObject({ count: 4 });
+    await ops.run('stop', { vm: 'deaf-1', params: { timeoutSeconds: 0, force: true } });
   });
 });
 

@@ -181,10 +181,12 @@ export class Caller implements AsyncDisposable {
     this.queue = new Queue(jobsQueueName, { connection: this.client });
     this.#eventClient = new Redis(url, { maxRetriesPerRequest: null });
     this.#events = new QueueEvents(jobsQueueName, { connection: this.#eventClient });
-    for (const emitter of [this.client, this.#eventClient, this.queue, this.#events]) {
-      emitter.on('error', () => undefined);
-      emitter.setMaxListeners(0); // one for each answer that is awaited
-    }
+    this.client.on('error', () => undefined);
+    this.#eventClient.on('error', () => undefined);
+    this.queue.on('error', () => undefined);
+    this.#events.on('error', () => undefined);
+    this.queue.setMaxListeners(0); // one for each answer that is awaited
+    this.#events.setMaxListeners(0);
   }
 
   add(op: string, data: object): Promise<Job> {

@@ -230,21 +230,22 @@ class Cuttable extends Duplex {
   override _read(): void {}
 
   override _write(chunk: Buffer, _encoding: string, callback: (error?: Error | null) => void): void {
-    let cut = false;
-    for (const { type, procedure } of this.#frames.push(Buffer.from(chunk))) {
-      cut ||= type === frameType.call && this.#cuts(procedure);
-    }
-    if (cut) {
-      // What was said goes out; what is answered is not heard.
-      this.#inner.removeAllListeners('data');
-      this.#inner.on('data', () => undefined);
-      this.#inner.write(chunk, () => {
-        callback();
-        systemClock.after(replyLostAfterMs, () => this.destroy());
-      });
-      return;
+    for (const { type, procedure, serial } of this.#frames.push(Buffer.from(chunk))) {
+      if (type === frameType.call && this.#cuts(procedure)) this.#loseReply(serial);
     }
     this.#inner.write(chunk, callback);
+  }
+
+  /** From here on nothing is heard; when the reply comes, which says that libvirt has acted, the stream ends. */
+  #loseReply(lost: number): void {
+    const replies = new FrameReader();
+    this.#inner.removeAllListeners('data');
+    this.#inner.on('data', (chunk: Buffer) => {
+      for (const { type, serial } of replies.push(chunk)) {
+        if (type === frameType.reply && serial === lost) this.destroy();
+      }
+    });
+    systemClock.after(replyWaitMs, () => this.destroy());
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
@@ -253,5 +254,5 @@ class Cuttable extends Duplex {
   }
 }
 
-/** Long enough for libvirtd to have taken the call up. */
-const replyLostAfterMs = 200;
+/** A call to a guest's agent has its reply when the guest obeys. */
+const replyWaitMs = 5_000;

@@ -118,9 +118,13 @@ async function judgedAnew(ctx: JobContext, facts: DeleteFacts): Promise<VolumeVe
   if (pool === undefined) return volumes;
   return volumes.map(({ volume, ...verdict }) =>
     verdict.verdict === 'delete'
-      ? { ...verdict, verdict: 'keep', why: `libvirt could not look into the pool ${pool} again` }
+      ? { ...verdict, verdict: 'keep', why: notLookedInto(pool) }
       : { ...verdict, ...(volume && { volume }) },
   );
+}
+
+function notLookedInto(pool: string): string {
+  return `libvirt could not look into the pool ${pool} again`;
 }
 
 async function undefine(ctx: JobContext, { vm, ref, summary }: Recorded<VmFacts>): Promise<void> {
@@ -153,12 +157,14 @@ async function removeVolumes(
   recorded: readonly VolumeVerdict[],
 ): Promise<VolumeEnd[]> {
   const ends: VolumeEnd[] = [];
+  const some = recorded.some(({ verdict }) => verdict === 'delete');
+  const [stale] = some ? await refreshPools(await ctx.libvirt(), ctx) : [];
   for (const verdict of recorded) {
     const { target, path } = verdict;
     const end =
       verdict.verdict === 'keep'
         ? { result: 'kept' as const }
-        : await removeVolume(ctx, vm, verdict, recorded);
+        : await removeVolume(ctx, vm, verdict, recorded, stale);
     const why = 'why' in end ? end.why : verdict.why;
     ends.push({ target, path, ...end, ...(why && { why }) });
     ctx.step(`volume ${path}: ${end.result}${why ? `, ${why}` : ''}`);
@@ -171,6 +177,7 @@ async function removeVolume(
   vm: VmFacts['vm'],
   { path, volume }: VolumeVerdict,
   recorded: readonly VolumeVerdict[],
+  stale: string | undefined,
 ): Promise<Pick<VolumeEnd, 'result'> & { why?: string }> {
   const client = await ctx.libvirt();
   const begun = ctx.begun.some(({ act }) => act === `volDelete ${path}`);
@@ -179,6 +186,7 @@ async function removeVolume(
   if (!volume || !there) {
     return begun ? { result: 'deleted' } : { result: 'kept', why: 'no active storage pool has it' };
   }
+  if (stale !== undefined) return { result: 'kept', why: notLookedInto(stale) };
   const why = stillAlone(path, await readUsages(client, ctx), volumes);
   if (why) return { result: 'kept', why };
   await ctx.beforeAct(`volDelete ${path}`, { vm, before: { state: gone.state, volumes: recorded } });

@@ -1,11 +1,12 @@
 // info: everything about one VM, in any state of it. It needs no jobs key; with one, the guest agent is asked too, which libvirt
 // does not allow over its read-only socket. What cannot be known is absent.
 import { z } from 'zod';
+import { HostError } from '../../core/errors.js';
 import type { LibvirtClient } from '../../libvirt/client.js';
+import { LibvirtError } from '../../libvirt/errors.js';
 import { procedures } from '../../libvirt/procedures.js';
 import { bounded, readTimeoutMs } from '../bounds.js';
 import { type DomainDisk, parseDomain } from '../domain-xml.js';
-import { asJobError } from '../failure.js';
 import { type GuestInterface, readAddresses } from '../guest-addresses.js';
 import { inTurns } from '../in-turns.js';
 import { onlyReads } from '../only-reads.js';
@@ -18,6 +19,10 @@ type Params = z.infer<typeof Params>;
 
 /** Bytes; absent where libvirt cannot tell. */
 type Sizes = { capacityBytes?: number; allocationBytes?: number; physicalBytes?: number };
+
+/** VIR_DOMAIN_STATS_BLOCK. */
+const blockStats = 1 << 5;
+const sizesTimeoutMs = 8_000;
 
 type InfoFacts = VmFacts & { info: Record<string, unknown> };
 
@@ -45,8 +50,8 @@ async function readInfo(
   const options = bounded(ctx, readTimeoutMs);
   const { xml } = await client.call(procedures.domainGetXmlDesc, { dom: ref, flags: 0 }, options);
   const { name, uuid, guestAgent, disks, interfaces, files: _files, ...definition } = parseDomain(xml);
-  const [sized, addressed, autostart, snapshots, current] = await Promise.all([
-    inTurns(disks, async (disk) => ({ ...shownDisk(disk), ...(await sizesOf(client, ctx, facts, disk)) })),
+  const [sizes, addressed, autostart, snapshots, current] = await Promise.all([
+    sizesOf(client, ctx, facts, disks),
     readInterfaces(client, ctx, facts, interfaces, guestAgent.connected),
     facts.persistent
       ? client.call(procedures.domainGetAutostart, { dom: ref }, options).catch(ifUnsupported(undefined))
@@ -64,33 +69,74 @@ async function readInfo(
     managedSave: facts.managedSave,
     autostart: autostart?.autostart === 1,
     ...definition,
-    disks: sized,
+    disks: disks.map((disk) => ({ ...shownDisk(disk), ...sizes.get(disk.target) })),
     interfaces: addressed,
     guestAgent,
     snapshots: { count: snapshots.length, ...(current !== undefined && { current }) },
   };
 }
 
-/** libvirt asks the guest's own process for a running VM's disks; one that hangs costs the sizes, not the rest. */
+/** By target. The process of a VM that runs is asked without waiting for it: one that hangs costs the sizes, not the rest. */
 async function sizesOf(
   client: LibvirtClient,
   ctx: JobContext,
+  facts: VmFacts,
+  disks: readonly DomainDisk[],
+): Promise<Map<string, Sizes>> {
+  return facts.active ? sizesOfRunning(client, ctx, facts) : sizesOfStopped(client, ctx, facts, disks);
+}
+
+async function sizesOfRunning(
+  client: LibvirtClient,
+  ctx: JobContext,
+  { vm }: VmFacts,
+): Promise<Map<string, Sizes>> {
+  const stats = await client
+    .domainStats({ ...bounded(ctx, sizesTimeoutMs), groups: blockStats })
+    .catch(unlessOver(ctx, []));
+  const blocks = stats.find(({ domain }) => domain.uuid === vm.uuid)?.blocks ?? [];
+  return new Map(
+    blocks.flatMap(({ name, ...block }) => (name === undefined ? [] : [[name, shownSizes(block)] as const])),
+  );
+}
+
+async function sizesOfStopped(
+  client: LibvirtClient,
+  ctx: JobContext,
   { ref }: VmFacts,
-  disk: DomainDisk,
-): Promise<Sizes> {
-  if (!disk.target) return {};
-  try {
-    const args = { dom: ref, path: disk.target, flags: 0 };
-    const sizes = await client.call(procedures.domainGetBlockInfo, args, bounded(ctx, readTimeoutMs));
-    return {
-      capacityBytes: sizes.capacity,
-      allocationBytes: sizes.allocation,
-      physicalBytes: sizes.physical,
-    };
-  } catch (error) {
-    if (ctx.signal.aborted || asJobError(error).code === 'HOST_UNREACHABLE') throw error;
-    return {};
-  }
+  disks: readonly DomainDisk[],
+): Promise<Map<string, Sizes>> {
+  const sizes = await inTurns(disks, async ({ target }) => {
+    const args = { dom: ref, path: target, flags: 0 };
+    const asked = client.call(procedures.domainGetBlockInfo, args, bounded(ctx, sizesTimeoutMs));
+    return [target, shownSizes(await asked.catch(unlessOver(ctx, {})))] as const;
+  });
+  return new Map(sizes);
+}
+
+function shownSizes({
+  capacity,
+  allocation,
+  physical,
+}: {
+  capacity?: number;
+  allocation?: number;
+  physical?: number;
+}): Sizes {
+  return {
+    ...(capacity !== undefined && { capacityBytes: capacity }),
+    ...(allocation !== undefined && { allocationBytes: allocation }),
+    ...(physical !== undefined && { physicalBytes: physical }),
+  };
+}
+
+/** What cannot be told is absent, but a job that is over, or a connection that is gone, is not hidden. */
+function unlessOver<T>(ctx: JobContext, value: T): (error: unknown) => T {
+  return (error) => {
+    const silent = error instanceof LibvirtError || (error instanceof HostError && error.code === 'TIMEOUT');
+    if (silent && !ctx.signal.aborted) return value;
+    throw error;
+  };
 }
 
 function shownDisk({ backingKnown: _known, ...disk }: DomainDisk): Omit<DomainDisk, 'backingKnown'> {

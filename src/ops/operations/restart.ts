@@ -79,6 +79,8 @@ export const operation: Operation<Params, RestartFacts> = {
     await create(ctx, facts);
   },
 
+  guestWaitMs: ({ timeoutSeconds }) => timeoutSeconds * 1000,
+
   async verify(ctx) {
     const now = expectState(await readVm(ctx), turns, 'restart');
     return { after: { ...now.summary, id: now.ref.id } };

@@ -52,6 +52,8 @@ export const operation: Operation<Params, VmFacts> = {
     await cutPower(ctx, facts);
   },
 
+  guestWaitMs: ({ timeoutSeconds }) => timeoutSeconds * 1000,
+
   async verify(ctx) {
     const now = expectState(await readVmIfThere(ctx), (vm) => !vm?.active, 'stop');
     return { after: now?.summary ?? gone };
