@@ -257,16 +257,12 @@ function strangerMs({ attemptsStarted }: Job): number {
   return Math.min(capMs, baseMs * factor ** Math.min(attemptsStarted, 20));
 }
 
-const mayMend = new Set([401, 403, 404, 408, 425, 429]);
-
 /** The backend has read the entry and will say the same whenever it comes again. */
 export function isRefusal(error: unknown): boolean {
-  const status = fieldOf(error, 'status');
-  if (!(error instanceof Error) || (error as { code?: unknown }).code !== 'BACKEND_REFUSED') return false;
-  return status !== undefined && status >= 400 && status < 500 && !mayMend.has(status);
+  return error instanceof Error && 'retryable' in error && error.retryable === false;
 }
 
-function fieldOf(error: unknown, name: 'status' | 'retryAfterMs'): number | undefined {
+function fieldOf(error: unknown, name: 'retryAfterMs'): number | undefined {
   const value = (error as Record<string, unknown> | null | undefined)?.[name];
   return typeof value === 'number' && Number.isFinite(value) ? value : undefined;
 }

@@ -29,6 +29,7 @@ const tickMs = 1_000;
 /** An entry that cannot be put on disk may still go to the store. */
 const storeInsteadMs = 10_000;
 const cutMs = 250;
+const nothing: Stored = { entries: 0, bytes: 0, oldestMs: undefined };
 
 export type OutboxOptions = {
   store: StoreAddress;
@@ -56,7 +57,7 @@ export class Outbox implements AsyncDisposable {
   readonly #lanes: OutboxLanes;
   readonly #errors: ErrorGate;
   readonly #counted = { delivered: 0, failures: 0, full: 0, refused: 0 };
-  #stored: Stored = { entries: 0, bytes: 0, oldestMs: undefined };
+  #stored: Stored = { ...nothing };
   #lastFailure: string | undefined;
   #taking = false;
   #ticking = false;
@@ -101,7 +102,7 @@ export class Outbox implements AsyncDisposable {
       ...(concurrency && { concurrency }),
       onDelivered: () => {
         this.#counted.delivered++;
-        this.#stored.entries = Math.max(0, this.#stored.entries - 1);
+        if (--this.#stored.entries <= 0) this.#stored = { ...nothing };
         this.#lastFailure = undefined;
       },
       onFailure: (why) => {
