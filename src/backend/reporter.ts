@@ -311,11 +311,17 @@ export class Reporter {
   /** That the backend is away is the client's to tell, once. A refusal is told once for all hosts, and again after a while. */
   #tell(host: string, what: string, error: unknown): void {
     const { log } = this.#options;
-    if (!(error instanceof HostError)) return log.error({ host, error }, what);
+    if (!(error instanceof HostError)) {
+      log.error({ host, error }, what);
+      return;
+    }
     const key = `${what} ${error.message}`;
     const nowMs = this.#clock.monotonicMs();
     const quietMs = nowMs - (this.#told.get(key) ?? Number.NEGATIVE_INFINITY);
-    if (error.code !== 'BACKEND_REFUSED' || quietMs < tellAgainMs) return log.debug({ host, error }, what);
+    if (error.code !== 'BACKEND_REFUSED' || quietMs < tellAgainMs) {
+      log.debug({ host, error }, what);
+      return;
+    }
     if (this.#told.size >= toldMax) this.#told.clear();
     this.#told.set(key, nowMs);
     log.warn({ host, error }, what);
