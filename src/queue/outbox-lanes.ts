@@ -33,7 +33,7 @@ const overdueMs = 1_000;
 /** A lane that waits for its turn is looked at again after this. */
 const recheckMs = 30_000;
 /** Rests of another collector's lane on a shared store, until that one takes it. */
-const strangerBackoff = { baseMs: 100, capMs: 30_000, factor: 2 };
+const strangerBackoff = { baseMs: 25, capMs: 30_000, factor: 2 };
 /** Age in seconds. */
 const keepRefused: KeepJobs = { age: 30 * 86_400, count: 1_000 };
 const deliverName = 'deliver';
