@@ -35,7 +35,8 @@ export async function connectBackend(options: ConnectOptions): Promise<Socket> {
   try {
     return await Promise.race([open(options, opened), late]);
   } catch (error) {
-    for (const socket of opened) socket.on('error', () => undefined).destroy();
+    // The outermost first: Node crashes when a socket goes away beneath its TLS.
+    for (const socket of opened.reverse()) socket.on('error', () => undefined).destroy();
     throw error;
   } finally {
     timer?.cancel();

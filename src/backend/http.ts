@@ -212,7 +212,7 @@ export class BackendHttp implements AsyncDisposable {
     if (alert) return alert;
     if (this.#closed || name === 'AbortError')
       return new HostError('ABORTED', { message: 'the call was ended', cause: error });
-    if (/^(HPE_|UND_ERR_HEADERS_OVERFLOW|UND_ERR_RES)/.test(code)) {
+    if (name === 'HTTPParserError' || /^(HPE_|UND_ERR_HEADERS_OVERFLOW|UND_ERR_RES)/.test(code)) {
       return wrongAnswer(status, 'what answers at the backend’s address does not speak HTTP', error);
     }
     const maybeMutual = tls && !ours && !this.#answered;

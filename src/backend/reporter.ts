@@ -67,6 +67,8 @@ type Reported = {
   facts: HostFacts | undefined;
   /** Monotonic; of the last heartbeat that arrived. */
   heartbeatAtMs: number | undefined;
+  /** Monotonic; of the last attempt to register it. */
+  triedAtMs: number;
   looks: Turns;
   turns: Turns[];
 };
@@ -205,6 +207,7 @@ export class Reporter {
       report: new LastReport(),
       facts: undefined,
       heartbeatAtMs: undefined,
+      triedAtMs: Number.NEGATIVE_INFINITY,
       looks: new Turns(this.#clock, name, Math.min(heartbeatIntervalMs, lookEveryMsMax), () =>
         this.#look(reported),
       ),
@@ -231,8 +234,12 @@ export class Reporter {
   /** Registers a host that has come up, and lets it speak at once. */
   async #look(reported: Reported): Promise<void> {
     const { autoRegister, client, heartbeatIntervalMs } = this.#options;
+    const nowMs = this.#clock.monotonicMs();
     const up = isUp(this.#options.sources.status(reported.host.name));
     if (!this.#isKnown(reported) && (!up || !autoRegister)) return;
+    // A backend that is away is not asked more often than by heartbeats.
+    if (nowMs - reported.triedAtMs < heartbeatIntervalMs - lookEveryMsMax) return;
+    reported.triedAtMs = nowMs;
     const registered = await this.#quietly(reported, 'a host was not registered yet', () =>
       client.register(reported.agent, { signal: this.#stop.signal, withinMs: heartbeatIntervalMs }),
     );
