@@ -18,8 +18,10 @@ import type { Inventory } from './inventory/host.js';
 import { formatProblem, type Problem } from './inventory/problem.js';
 import { InventoryWatcher } from './inventory/watch.js';
 import { OwnMetrics } from './metrics/own.js';
+import type { Operations } from './ops/operation.js';
 import { loadOperations } from './ops/registry.js';
 import { HostPolls, pollerNames, type Samples } from './pollers/runner.js';
+import { BackendLink } from './queue/backend-link.js';
 import { type StoreAddress, urlAddress } from './queue/connection.js';
 import { DataDirLock, makeDirectory } from './queue/data-dir-lock.js';
 import { EmbeddedStore } from './queue/embedded-store.js';
@@ -35,6 +37,7 @@ const stopWithinMs = 25_000;
 const queueCloseMs = 8_000;
 /** Jobs that have acted get the longest: what they cannot finish is settled at the next start. */
 const jobsCloseMs = 12_000;
+const outboxCloseMs = 4_000;
 
 /** Between an event and the poll that it asks for: several events in a row are one poll. */
 const eventSettleMs = 250;
@@ -56,6 +59,8 @@ export class Service {
   #polled = false;
   #metricsToken: Secret | undefined;
   #queue: PollQueue | undefined;
+  #jobs: JobQueue | undefined;
+  #link: BackendLink | undefined;
   #watcher: InventoryWatcher | undefined;
   #stopping: Promise<void> | undefined;
   /** Where it listens. */
@@ -77,9 +82,14 @@ export class Service {
     this.#fleet = new Fleet({
       ...transport,
       onConnectFailure: ({ code }) => this.#own.connectFailed(code),
-      onEvent: ({ host }) => this.#lookAgain(host.name),
+      onEvent: ({ host }, event) => {
+        this.#lookAgain(host.name);
+        this.#link?.tellEvent(host.name, event);
+      },
     });
-    this.#pages = new FleetPages(this.#fleet, this.#samples);
+    this.#pages = new FleetPages(this.#fleet, this.#samples, (host) =>
+      this.#link?.backend.reporter.heartbeatAgeMs(host),
+    );
     this.#polls = new HostPolls({
       fleet: this.#fleet,
       samples: this.#samples,
@@ -100,6 +110,7 @@ export class Service {
         storeUp: this.#queue?.state().state === 'up',
         inventoryHosts: this.#inventory.hosts.length,
         inventoryValid: this.#problems.length === 0,
+        backend: this.#link?.readings(),
       }),
     });
   }
@@ -153,8 +164,11 @@ export class Service {
     });
     this.#queue = queue;
     this.#parts.add(() => queue.close(queueCloseMs));
+    const operations = await loadOperations();
+    const id = await instanceId(this.#settings.dataDir);
+    await this.#openBackend(store, operations, id);
     await this.#apply(this.#inventory);
-    await this.#takeJobs(store);
+    await this.#takeJobs(store, operations, id);
     this.#follow();
     this.#log.info({ hosts: this.#inventory.hosts.length }, 'started');
   }
@@ -193,11 +207,32 @@ export class Service {
     return store.address;
   }
 
-  async #takeJobs(store: StoreAddress): Promise<void> {
+  async #openBackend(store: StoreAddress, operations: Operations, id: string): Promise<void> {
+    const { backendUrl, agentId } = this.#settings;
+    if (!backendUrl) return;
+    const link = await BackendLink.open({
+      settings: { ...this.#settings, backendUrl },
+      env: process.env,
+      collectorId: agentId ?? id,
+      store,
+      instanceId: id,
+      fleet: this.#fleet,
+      samples: this.#samples,
+      operations,
+      jobs: () => this.#jobs,
+      clock: this.#clock,
+      log: this.#log,
+      onCall: (call, result, durationMs) => this.#own.backendCalled(call, result, durationMs),
+      onDropped: (_host, kind, cause) => this.#own.outboxDropped(kind, cause),
+    });
+    this.#link = link;
+    this.#parts.add(() => link.close(outboxCloseMs));
+  }
+
+  async #takeJobs(store: StoreAddress, operations: Operations, id: string): Promise<void> {
     const { dataDir } = this.#settings;
     const audit = await AuditLog.open({ dir: join(dataDir, 'audit'), clock: this.#clock, log: this.#log });
     this.#parts.add(() => audit.close());
-    const operations = await loadOperations();
     const around = {
       fleet: this.#fleet,
       opsSessions: this.#opsSessions,
@@ -208,7 +243,7 @@ export class Service {
     const jobs = JobQueue.start({
       store,
       audit,
-      instanceId: await instanceId(dataDir),
+      instanceId: id,
       log: this.#log,
       clock: this.#clock,
       work: jobWork({
@@ -218,8 +253,10 @@ export class Service {
         admit: (job, acts) => admitJob(around, job, acts),
         surroundings: (job, signal) => surroundingsOf(around, job, signal),
       }),
+      onEnd: async (job, ok, answer) => this.#link?.tellResult(job, ok, answer),
       onDone: (op, end, durationMs, queueMs) => this.#own.jobDone(op, end, durationMs, queueMs),
     });
+    this.#jobs = jobs;
     this.#parts.add(() => jobs.close(jobsCloseMs));
   }
 
@@ -245,6 +282,7 @@ export class Service {
     const names = new Set(inventory.hosts.map(({ name }) => name));
     this.#opsSessions.apply(inventory.hosts);
     await this.#fleet.apply(inventory.hosts);
+    this.#link?.backend.reporter.apply(inventory.hosts);
     this.#samples.retain(names);
     this.#pages.retain(names);
     const schedules = inventory.hosts.flatMap(({ name: host, poll: { intervalMs } }) =>
@@ -265,7 +303,9 @@ export class Service {
   #readiness(): Readiness {
     const store = this.#queue?.state();
     const empty = this.#inventory.hosts.length === 0;
+    const backend = this.#link?.backend.state();
     const checks = {
+      ...(backend && { backend: { ok: true, detail: backend.detail } }),
       store: { ok: store?.state === 'up', detail: store?.why ?? store?.state ?? 'starting' },
       inventory: { ok: true, detail: inventoryDetail(this.#inventory, this.#problems) },
       polls: {

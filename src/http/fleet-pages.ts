@@ -27,6 +27,8 @@ export class FleetPages {
   constructor(
     private readonly fleet: Fleet,
     private readonly samples: SampleStore<Samples>,
+    /** Since a heartbeat last reached the backend. */
+    private readonly heartbeatAgeMs: (host: string) => number | undefined,
   ) {}
 
   /** Renders a sample when it arrives, so that a scrape only puts text together. */
@@ -91,6 +93,7 @@ export class FleetPages {
           poller === 'system' ? this.samples.get(name, 'system')?.last?.sample.problems.length : undefined;
         return ageMs === undefined ? [] : [{ poller, ageMs, problems }];
       }),
+      heartbeatAgeMs: this.heartbeatAgeMs(name),
       cause: session.status.cause?.code,
       info: labels,
     });

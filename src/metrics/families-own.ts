@@ -10,6 +10,9 @@ export const hostFamilies = {
     'state',
   ),
   outrigger_host_cause_info: gauge('Why the host is not well, as an error code; absent while it is.', 'code'),
+  outrigger_host_heartbeat_age_seconds: gauge(
+    'Time since a heartbeat of the host last reached the backend; absent while none has.',
+  ),
   outrigger_host_maintenance: gauge('1 when the inventory says that the host is in maintenance.'),
   outrigger_host_last_success_timestamp_seconds: gauge(
     'When a poll of the host last went well, seconds since the epoch; absent while none has.',
@@ -45,6 +48,30 @@ export const ownFamilies = {
     'code',
   ),
   outrigger_scheduler_repairs_total: counter('Poll schedules that had stopped and were made anew.'),
+  outrigger_backend_up: gauge(
+    '1 while the backend answers; absent without a backend or before the first call.',
+  ),
+  outrigger_backend_registered_hosts: gauge('Hosts that the backend has registered.'),
+  outrigger_backend_request_duration_seconds: histogram(
+    'Duration of requests to the backend.',
+    'call',
+    'result',
+  ),
+  outrigger_backend_token_expiry_seconds: gauge(
+    'Time until the first of the access tokens expires; it is refreshed at 70 % of its life.',
+  ),
+  outrigger_certificate_expiry_timestamp_seconds: gauge(
+    'When a certificate expires, seconds since the epoch: ours for the backend, or the one that the backend showed.',
+    'whose',
+  ),
+  outrigger_outbox_entries: gauge('Events and job results that wait for the backend.'),
+  outrigger_outbox_oldest_age_seconds: gauge('Age of the oldest of them; 0 when none waits.'),
+  outrigger_outbox_dropped_total: counter(
+    'Entries that the backend will not get: made room (full), or it refused them for good (refused).',
+    'kind',
+    'cause',
+  ),
+  outrigger_update_available: gauge('1 when the backend knows a newer version than this one.'),
   outrigger_store_up: gauge('1 while the job store answers.'),
   outrigger_inventory_hosts: gauge('Hosts in the inventory.'),
   outrigger_inventory_valid: gauge(

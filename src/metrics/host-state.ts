@@ -15,6 +15,7 @@ export type HostStateView = {
   /** Code of the error that keeps it from being up. */
   cause?: string | undefined;
   maintenance: boolean;
+  heartbeatAgeMs?: number | undefined;
   /** Wall milliseconds of the newest good poll of any kind. */
   lastSuccessMs?: number | undefined;
   samples: readonly {
@@ -43,6 +44,9 @@ export function renderHostState(view: HostStateView): RenderedSample {
   }
   if (view.cause) lines.add('outrigger_host_cause_info', `${host},${label('code', view.cause)}`, 1);
   lines.add('outrigger_host_maintenance', host, view.maintenance ? 1 : 0);
+  if (view.heartbeatAgeMs !== undefined) {
+    lines.add('outrigger_host_heartbeat_age_seconds', host, view.heartbeatAgeMs / msPerSecond);
+  }
   if (view.lastSuccessMs !== undefined) {
     lines.add('outrigger_host_last_success_timestamp_seconds', host, view.lastSuccessMs / msPerSecond);
   }

@@ -3,6 +3,19 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { ownFamilies } from './families-own.js';
 
+/** Absent figures have no series. */
+export type BackendReadings = {
+  up: boolean | undefined;
+  registered: number;
+  outboxDepth: number;
+  outboxAgeMs: number;
+  updateAvailable: boolean | undefined;
+  /** Of the access token that expires first. */
+  tokenExpiresInMs: number | undefined;
+  /** Wall milliseconds. */
+  certificateExpiryMs: { ours: number | undefined; backend: number | undefined };
+};
+
 /** What holds now. An absent figure has no series. */
 export type OwnReadings = {
   /** Hosts in each session state, all states given. */
@@ -10,6 +23,8 @@ export type OwnReadings = {
   storeUp?: boolean | undefined;
   inventoryHosts: number;
   inventoryValid: boolean;
+  /** Undefined without a backend. */
+  backend?: BackendReadings | undefined;
 };
 
 export type OwnMetricsOptions = {
@@ -45,6 +60,12 @@ export class OwnMetrics {
     buckets: queueSecondsBuckets,
     registers: [this.#registry],
   });
+  readonly #dropped = this.#counter('outrigger_outbox_dropped_total');
+  readonly #backendSeconds = new Histogram({
+    ...described('outrigger_backend_request_duration_seconds'),
+    buckets: pollSecondsBuckets,
+    registers: [this.#registry],
+  });
   readonly #repairs = this.#counter('outrigger_scheduler_repairs_total');
 
   constructor({ version, read }: OwnMetricsOptions) {
@@ -60,6 +81,20 @@ export class OwnMetrics {
     });
     this.#gauge('outrigger_inventory_hosts', (gauge) => gauge.set(read().inventoryHosts));
     this.#gauge('outrigger_inventory_valid', (gauge) => gauge.set(read().inventoryValid ? 1 : 0));
+    this.#backendGauge(read, 'outrigger_backend_up', ({ up }) => flag(up));
+    this.#backendGauge(read, 'outrigger_backend_registered_hosts', ({ registered }) => registered);
+    this.#backendGauge(read, 'outrigger_outbox_entries', ({ outboxDepth }) => outboxDepth);
+    this.#backendGauge(read, 'outrigger_outbox_oldest_age_seconds', ({ outboxAgeMs }) => outboxAgeMs / 1000);
+    this.#backendGauge(read, 'outrigger_update_available', ({ updateAvailable }) => flag(updateAvailable));
+    this.#backendGauge(read, 'outrigger_backend_token_expiry_seconds', ({ tokenExpiresInMs }) =>
+      seconds(tokenExpiresInMs),
+    );
+    this.#gauge('outrigger_certificate_expiry_timestamp_seconds', (gauge) => {
+      gauge.reset();
+      for (const [whose, expiryMs] of Object.entries(read().backend?.certificateExpiryMs ?? {})) {
+        if (expiryMs !== undefined) gauge.set({ whose }, expiryMs / 1000);
+      }
+    });
     collectDefaultMetrics({ register: this.#registry, prefix: 'outrigger_' });
     for (const name of misnamed) this.#registry.removeSingleMetric(name);
   }
@@ -86,6 +121,15 @@ export class OwnMetrics {
     this.#jobQueueSeconds.observe(queueMs / 1000);
   }
 
+  /** `result` is 2xx, 4xx, 5xx, unreachable, tls, answer or aborted. */
+  backendCalled(call: string, result: string, durationMs: number): void {
+    this.#backendSeconds.observe({ call, result }, durationMs / 1000);
+  }
+
+  outboxDropped(kind: string, cause: string): void {
+    this.#dropped.inc({ kind, cause });
+  }
+
   connectFailed(code: string): void {
     this.#connectFailures.inc({ code });
   }
@@ -96,6 +140,19 @@ export class OwnMetrics {
 
   text(): Promise<string> {
     return this.#registry.metrics();
+  }
+
+  #backendGauge(
+    read: () => OwnReadings,
+    name: keyof typeof ownFamilies,
+    value: (backend: BackendReadings) => number | undefined,
+  ): void {
+    this.#gauge(name, (gauge) => {
+      const { backend } = read();
+      const now = backend && value(backend);
+      if (now === undefined) gauge.remove();
+      else gauge.set(now);
+    });
   }
 
   #counter(name: keyof typeof ownFamilies): Counter {
@@ -111,6 +168,14 @@ export class OwnMetrics {
       },
     });
   }
+}
+
+function flag(value: boolean | undefined): number | undefined {
+  return value === undefined ? undefined : Number(value);
+}
+
+function seconds(ms: number | undefined): number | undefined {
+  return ms === undefined ? undefined : ms / 1000;
 }
 
 function described(name: keyof typeof ownFamilies) {

@@ -89,6 +89,15 @@ function refusalOf(host: Host): JobError | undefined {
   return undefined;
 }
 
+/** Each operation: whether this host takes it now, and if not, why not. */
+export function allowedOn(host: Host, operations: Operations): OperationAllowed[] {
+  const refusal = refusalOf(host);
+  return [...operations.values()].map(({ name, acts }): OperationAllowed => {
+    const refused = acts ? refusal : undefined;
+    return { operation: name, allowed: !refused, ...(refused && { why: refused.failure }) };
+  });
+}
+
 function readersOf({ polls, samples, operations }: JobSurroundingsOptions, session: HostSession): JobReaders {
   const pollNow = async <P extends PollerName>(poller: P): Promise<Samples[P]> => {
     const { name } = session.host;
@@ -116,13 +125,7 @@ function readersOf({ polls, samples, operations }: JobSurroundingsOptions, sessi
         ...(session.via && { via: session.via }),
       };
     },
-    allowed() {
-      const refusal = refusalOf(session.host);
-      return [...operations.values()].map(({ name, acts }): OperationAllowed => {
-        const refused = acts ? refusal : undefined;
-        return { operation: name, allowed: !refused, ...(refused && { why: refused.failure }) };
-      });
-    },
+    allowed: () => allowedOn(session.host, operations),
     version,
   };
 }

@@ -45,6 +45,8 @@ export type JobEngineOptions = {
   wake: (jobIds: readonly string[]) => void;
   /** Resolves when jobs that act may be started on this store. */
   actable: (signal: AbortSignal) => Promise<void>;
+  /** Told of each end before the job ends in the queue, at least once; `answer` is the result's JSON or the failure. */
+  onEnd?: ((job: ParsedJob, ok: boolean, answer: string) => Promise<void>) | undefined;
   onDone?: ((op: string, end: string, durationMs: number, queueMs: number) => void) | undefined;
   onError: (error: unknown) => void;
   abortGraceMs?: number;
@@ -129,6 +131,8 @@ export class JobEngine {
     const opened = await records.open(job, delivery.id, this.#runs.has(hash));
     switch (opened.kind) {
       case 'done':
+        // Found lying: its engine may have died between the end and the telling of it.
+        if (delivery.found) await this.#options.onEnd?.(job, opened.ok, opened.answer);
         return answered(opened.ok, opened.answer);
       case 'other':
         return { kind: 'failed', failure: failureOf(otherBody(job)) };
@@ -284,6 +288,7 @@ export class JobEngine {
         wake(done.wake);
         if (done.kind === 'lost') return { kind: 'left' };
         const queueMs = Math.max(0, clock.wallMs() - delivery.addedMs - durationMs);
+        await this.#options.onEnd?.(run.claim.job, done.ok, done.answer);
         onDone?.(run.claim.job.op, ok ? end.outcome : end.code, durationMs, queueMs);
         return answered(done.ok, done.answer);
       } catch (error) {

@@ -43,6 +43,8 @@ export type JobQueueOptions = {
   exclusive?: boolean;
   /** Jobs at a time at one host. */
   hostCap?: number;
+  /** Told of each end before the job ends in the queue, at least once; `answer` is the result's JSON or the failure. */
+  onEnd?: (job: ParsedJob, ok: boolean, answer: string) => Promise<void>;
   /** `end` is an outcome or a code. */
   onDone?: (op: string, end: string, durationMs: number, queueMs: number) => void;
   abortGraceMs?: number;
@@ -66,7 +68,7 @@ export class JobQueue implements AsyncDisposable {
   #closing: Promise<void> | undefined;
 
   private constructor(options: JobQueueOptions) {
-    const { store, work, audit, instanceId, onDone } = options;
+    const { store, work, audit, instanceId, onDone, onEnd } = options;
     const clock = options.clock ?? systemClock;
     const log = options.log ?? silentLog;
     const errors = new ErrorGate(clock, log);
@@ -83,7 +85,7 @@ export class JobQueue implements AsyncDisposable {
     const common = { records: this.#records, clock, log, onError };
     this.#engine = new JobEngine({
       ...common,
-      ...{ work, audit, onDone },
+      ...{ work, audit, onDone, onEnd },
       hostCap: options.hostCap ?? hostCapDefault,
       wake: (jobIds) => void this.#wake(jobIds),
       actable: (signal) => this.#watch.actable(signal),
