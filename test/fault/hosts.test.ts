@@ -87,11 +87,12 @@ type Fault = {
   recoversWithinMs?: number;
 };
 
-/** The state change that a fault causes, as the log tells it. */
-function change(since: number, to: string): LogLine | undefined {
-  return service.lines
-    .slice(since)
-    .find(({ msg, host, to: state }) => msg === 'host state changed' && host === victim.name && state === to);
+/** The cause of the state change as the log tells it; the page may be faster than the log's pipe. */
+async function causeLogged(since: number, to: string): Promise<Record<string, string>> {
+  const ofVictim = ({ msg, host, to: state }: LogLine) =>
+    msg === 'host state changed' && host === victim.name && state === to;
+  const line = await until(`the log to tell of ${to}`, () => service.lines.slice(since).find(ofVictim));
+  return (line.error ?? {}) as Record<string, string>;
 }
 
 async function endure(fault: Fault): Promise<void> {
@@ -105,8 +106,7 @@ async function endure(fault: Fault): Promise<void> {
         (page) => stateOf(page, victim.name) === fault.state,
         fault.withinMs,
       );
-      const line = change(since, fault.state);
-      const { code } = (line?.error ?? {}) as { code?: string };
+      const { code } = await causeLogged(since, fault.state);
       expect(fault.codes).toContain(code);
       const [[cause] = ['']] = page.find('outrigger_host_cause_info', { instance: victim.name });
       expect(fault.codes).toContain(/code="([^"]+)"/.exec(cause)?.[1]);
@@ -261,7 +261,7 @@ describe('one broken host of three', () => {
       );
     });
     expect(oldestMs).toBeLessThanOrEqual(intervalMs + lateMsMax);
-    const { code, text, hint } = (change(since, 'host-key-mismatch')?.error ?? {}) as Record<string, string>;
+    const { code, text, hint } = await causeLogged(since, 'host-key-mismatch');
     expect(code).toBe('HOST_KEY_MISMATCH');
     expect(text).toContain(lab.knownHostsFile);
     expect(hint).toBeTruthy();
