@@ -1,6 +1,7 @@
 // `npm run demo`: three real KVM hosts with guests on this machine, and the real service watching them. Ctrl-C takes all of
 // it away. It refuses to fake anything: what cannot be raised here is said, and nothing stands in for it.
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -14,7 +15,9 @@ const guests = 2;
 const defaultPort = 9177;
 const freshWithinMs = 60_000;
 const serviceStopMs = 35_000;
+const defaultBackendPort = 8080;
 const outrigger = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url));
+const backendMain = fileURLToPath(new URL('../examples/backend/main.ts', import.meta.url));
 
 const say = (line: string) => console.log(line);
 const stop = new AbortController();
@@ -29,6 +32,7 @@ async function main(): Promise<number> {
   const dataDir = await mkdtemp(join(tmpdir(), 'outrigger-demo-'));
   let lab: Lab | undefined;
   let service: ChildProcess | undefined;
+  let backend: ChildProcess | undefined;
   try {
     say(
       `Raising ${hosts} KVM hosts with ${guests} guests each: real sshd, libvirtd and QEMU (emulated CPUs) …`,
@@ -40,18 +44,27 @@ async function main(): Promise<number> {
       signal: stop.signal,
       onProgress: (line) => say(`  ${line}`),
     });
-    const port = await freePort();
+    const port = await freePort(defaultPort);
+    const backendPort = await freePort(defaultBackendPort);
+    const token = randomBytes(16).toString('hex');
     const env = {
       ...process.env,
       AGENT_INVENTORY: lab.inventoryFile,
       AGENT_DATA_DIR: dataDir,
       AGENT_LISTEN: `127.0.0.1:${port}`,
       AGENT_POLL_INTERVAL: '5',
+      AGENT_BACKEND_URL: `http://127.0.0.1:${backendPort}`,
+      AGENT_TOKEN: token,
+      AGENT_HEARTBEAT_INTERVAL: '5',
+      AGENT_METRICS_INTERVAL: '15',
+      BACKEND_LISTEN: `127.0.0.1:${backendPort}`,
     };
+    say('Starting the sample backend (examples/backend) …');
+    backend = start(backendMain, [], env);
     say('Looking the hosts over with `outrigger check`:\n');
-    await ended(start(['check'], env));
+    await ended(start(outrigger, ['check'], env));
     say('\nStarting the service with `outrigger run` …\n');
-    service = start(['run'], env);
+    service = start(outrigger, ['run'], env);
     const over = ended(service);
     await Promise.race([fresh(port), over]);
     if (service.exitCode !== null) return 1;
@@ -64,14 +77,15 @@ async function main(): Promise<number> {
   } finally {
     say('\nTaking everything down …');
     if (service) await end(service);
+    if (backend) await end(backend);
     await lab?.down();
     await rm(dataDir, { recursive: true, force: true });
     say('Nothing is left behind.');
   }
 }
 
-function start(argv: string[], env: NodeJS.ProcessEnv): ChildProcess {
-  return spawn(process.execPath, ['--import', 'tsx', outrigger, ...argv], {
+function start(main: string, argv: string[], env: NodeJS.ProcessEnv): ChildProcess {
+  return spawn(process.execPath, ['--import', 'tsx', main, ...argv], {
     env,
     stdio: 'inherit',
     detached: true,
@@ -113,8 +127,8 @@ async function fresh(port: number): Promise<void> {
   if (!stop.signal.aborted) throw new Error(`no figures of all guests within ${freshWithinMs / 1000} s`);
 }
 
-async function freePort(): Promise<number> {
-  for (const port of [defaultPort, 0]) {
+async function freePort(wanted: number): Promise<number> {
+  for (const port of [wanted, 0]) {
     const server = createServer();
     const found = await new Promise<number | undefined>((resolve) => {
       server.once('error', () => resolve(undefined));
@@ -144,6 +158,7 @@ Everything is running: ${hosts} hosts, ${hosts * guests} guests, polled every 5 
   ${url}/metrics/hosts/${first}        one host alone
   ${url}/metrics/collector          the collector itself
   ${url}/readyz                     health, with reasons
+  ${env.AGENT_BACKEND_URL}/                            the sample backend: agents, heartbeats, and a form for jobs
 
   curl -s ${url}/metrics | grep libvirt_domain_info_cpu
   . ${envFile}; npm run -s dev -- check
