@@ -32,6 +32,8 @@ const stallsMax = 1_000_000;
 const overdueMs = 1_000;
 /** A lane that waits for its turn is looked at again after this. */
 const recheckMs = 30_000;
+/** Somebody else on a shared store has taken our job, or nobody: then we go without it. */
+const alonePastMs = 300;
 /** Rests of another collector's lane on a shared store, until that one takes it. */
 const strangerBackoff = { baseMs: 25, capMs: 30_000, factor: 2 };
 /** Age in seconds. */
@@ -118,8 +120,10 @@ export class OutboxLanes {
     for (const host of await this.#options.records.lanes()) {
       const dueMs = this.#due.get(host);
       if (this.#active.has(host) || (dueMs !== undefined && nowMs < dueMs + overdueMs)) continue;
+      const calledMs = this.#called.get(host);
       if (dueMs !== undefined) await this.#wake(host);
-      else if (nowMs - (this.#called.get(host) ?? -recheckMs) >= recheckMs) await this.call(host);
+      else if (calledMs === undefined || nowMs - calledMs >= recheckMs) await this.call(host);
+      else if (nowMs - calledMs >= alonePastMs) this.#goAlone(host);
     }
   }
 
@@ -146,20 +150,39 @@ export class OutboxLanes {
     if (instance !== this.#options.instanceId) return putOff(job, strangerMs(job), token);
     if (life !== this.#options.life) return undefined;
     if (this.#active.has(host)) return putOff(job, overdueMs, token);
+    const earlyMs = (this.#due.get(host) ?? 0) - this.#options.clock.monotonicMs();
+    const restMs = earlyMs > 0 ? earlyMs : await this.#turn(host, job);
+    return restMs === undefined ? undefined : putOff(job, restMs, token);
+  }
+
+  /** The host's turn without its job: no other process may deliver for this collector. */
+  #goAlone(host: string): void {
+    const { concurrency = concurrencyDefault, onError } = this.#options;
+    if (this.#active.size >= concurrency || this.#stop.signal.aborted) return;
+    this.#turn(host)
+      .then(async (restMs) => {
+        if (restMs !== undefined) return;
+        this.#called.delete(host);
+        await this.#queue?.remove(this.#jobId(host)).catch(() => undefined);
+        await this.#callAgain(host);
+      })
+      .catch(onError);
+  }
+
+  /** Resolves with how long the host must wait, milliseconds; undefined when its turn has ended well. */
+  async #turn(host: string, job?: Job): Promise<number | undefined> {
     this.#active.add(host);
     this.#due.delete(host);
     try {
-      const restMs = await this.#turn(host, job);
-      if (restMs === undefined) return undefined;
-      this.#due.set(host, this.#options.clock.monotonicMs() + restMs);
-      return await putOff(job, restMs, token);
+      const restMs = await this.#deliverSome(host, job);
+      if (restMs !== undefined) this.#due.set(host, this.#options.clock.monotonicMs() + restMs);
+      return restMs;
     } finally {
       this.#active.delete(host);
     }
   }
 
-  /** Resolves with how long the host must wait, milliseconds; undefined when its turn has ended well. */
-  async #turn(host: string, job: Job): Promise<number | undefined> {
+  async #deliverSome(host: string, job: Job | undefined): Promise<number | undefined> {
     const { records, clock } = this.#options;
     const endMs = clock.monotonicMs() + turnMs;
     for (let sent = 0; sent < turnEntriesMax && clock.monotonicMs() < endMs; sent++) {
@@ -190,7 +213,7 @@ export class OutboxLanes {
     onDelivered();
   }
 
-  #failed(host: string, entry: OutboxEntry, error: unknown, job: Job): number {
+  #failed(host: string, entry: OutboxEntry, error: unknown, job: Job | undefined): number {
     const { backoff = outboxBackoff, log, onFailure } = this.#options;
     const attempt = (this.#attempts.get(host) ?? 0) + 1;
     this.#attempts.set(host, attempt);
@@ -199,7 +222,7 @@ export class OutboxLanes {
     const restMs = Math.max(fullJitterMs(backoff, attempt), askedMs);
     onFailure(why);
     log.debug({ host, entry: entry.id, attempt, restMs, why }, 'entry not delivered');
-    job.updateProgress({ attempt, why, entry: entry.id, kind: entry.kind }).catch(this.#options.onError);
+    job?.updateProgress({ attempt, why, entry: entry.id, kind: entry.kind }).catch(this.#options.onError);
     return restMs;
   }
 

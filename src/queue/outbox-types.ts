@@ -29,7 +29,7 @@ export type OutboxLimits = { entriesMax: number; bytesMax: number; entryBytesMax
 export const outboxLimits: OutboxLimits = {
   entriesMax: 100_000,
   bytesMax: 64 * 1024 * 1024,
-  entryBytesMax: 1024 * 1024,
+  entryBytesMax: 4 * 1024 * 1024,
 };
 
 /** `full`: an event that made room; `refused`: the backend will never take it. */

@@ -25,7 +25,7 @@ import {
 
 const takeCountMax = 200;
 const retakeMs = 1_000;
-const tickMs = 1_000;
+const tickMs = 500;
 /** An entry that cannot be put on disk may still go to the store. */
 const storeInsteadMs = 10_000;
 const cutMs = 250;

@@ -223,8 +223,15 @@ describe('the outbox', () => {
     const two = await start({ instanceId: 'two', dataDir: otherDir, deliver: other.deliver });
     for (let n = 0; n < 10; n++) {
       await Promise.all([one.add(event(`a${n}`, n)), two.add(event(`a${n}`, n))]);
-      await until('both', () => receiver.taken.length === n + 1 && other.taken.length === n + 1);
+      const both = () => receiver.taken.length === n + 1 && other.taken.length === n + 1;
+      await until('both', both, { timeoutMs: 2_000 });
     }
+    const mine = async (dir: string) => (await queue.getJobs()).filter((job) => job.data.instance === dir);
+    await until(
+      'no job to be left',
+      async () => [...(await mine('one')), ...(await mine('two'))].length === 0,
+    );
+    await two.close();
     await rm(otherDir, { recursive: true });
   });
 
