@@ -4,7 +4,6 @@
 import type { AgentEvent, JobResultRequest } from '../backend/api.js';
 import { backendJob } from '../backend/api.js';
 import { Backend, type BackendOptions } from '../backend/backend.js';
-import { BackendError } from '../backend/backend-error.js';
 import { factsOf, type HostFacts, readFacts } from '../backend/facts.js';
 import { agentStatus, lastError } from '../backend/status.js';
 import type { Fleet } from '../fleet/fleet.js';
