@@ -6,6 +6,7 @@ import { backendJob } from '../backend/api.js';
 import { Backend, type BackendOptions } from '../backend/backend.js';
 import { factsOf, type HostFacts, readFacts } from '../backend/facts.js';
 import { agentStatus, lastError } from '../backend/status.js';
+import { HostError } from '../core/errors.js';
 import type { Fleet } from '../fleet/fleet.js';
 import type { SampleStore } from '../fleet/samples.js';
 import type { HostSession } from '../fleet/session.js';
@@ -34,6 +35,7 @@ export class BackendLink {
   readonly backend: Backend;
   readonly outbox: Outbox;
   readonly #options: BackendLinkOptions;
+  #missed = false;
 
   private constructor(options: BackendLinkOptions, backend: Backend, outbox: Outbox) {
     this.#options = options;
@@ -60,6 +62,7 @@ export class BackendLink {
           ),
       },
       onJobs: (host, jobs) => void holder.link?.takeJobs(host, jobs),
+      onHeartbeat: (_host, ok) => holder.link?.heard(ok),
     });
     const outbox = await Outbox.start({
       ...{ store, instanceId, clock, log, dataDir: options.settings.dataDir },
@@ -68,6 +71,12 @@ export class BackendLink {
     });
     holder.link = new BackendLink(options, backend, outbox);
     return holder.link;
+  }
+
+  /** What waits goes out as soon as the backend takes heartbeats again. */
+  heard(ok: boolean): void {
+    if (ok && this.#missed) this.outbox.retryNow();
+    this.#missed = !ok;
   }
 
   /** A lifecycle event of a VM, to be told in its turn. */
@@ -87,7 +96,13 @@ export class BackendLink {
 
   /** How a job ended. Resolves when it is on disk: only then may the job end. */
   async tellResult(job: ParsedJob, ok: boolean, answer: string): Promise<void> {
-    await this.#add(job.host, 'result', resultOf(job, ok, answer, this.#now()));
+    const result = resultOf(job, ok, answer, this.#now());
+    await this.#add(
+      job.host,
+      'result',
+      result,
+      result.status === 'completed' ? { ...result, data: null } : undefined,
+    );
   }
 
   /** Each becomes a job, or a result that says why not. */
@@ -145,11 +160,14 @@ export class BackendLink {
     return this.#add(host, 'result', failed);
   }
 
-  async #add(host: string, kind: 'event' | 'result', payload: unknown): Promise<void> {
+  /** `smaller` takes the place of a payload that is too large: that a job was done is told in any case. */
+  async #add(host: string, kind: 'event' | 'result', payload: unknown, smaller?: unknown): Promise<void> {
     try {
       await this.outbox.add({ kind, host, payload });
     } catch (error) {
-      this.#options.log.error({ host, kind, error }, 'not kept for the backend');
+      this.#options.log.error({ host, kind, error }, 'not kept for the backend as it is');
+      const tooLarge = error instanceof HostError && error.code === 'BAD_REQUEST';
+      if (tooLarge && smaller !== undefined) await this.#add(host, kind, smaller);
     }
   }
 

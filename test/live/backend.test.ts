@@ -1,7 +1,10 @@
 // The whole circle: real hosts, the service, and the sample backend. To the backend every host is an agent.
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Lab, type LabHost, raiseLab } from '../../lab/lab.js';
 import { TestBackend } from '../support/backend.js';
+import { JobsClient } from '../support/jobs-client.js';
 import { Service } from '../support/outrigger.js';
 import { until } from '../support/until.js';
 
@@ -89,7 +92,11 @@ describe('every host is an agent', () => {
     const host = hostAt(0);
     const agent = agentOf(host);
     if (!agent) throw new Error('no agent');
-    const job = backend.state.enqueue(agent.id, { op: 'start', vm: 'web-1' });
+    const form = new URLSearchParams({ agent: agent.id, op: 'start', vm: 'web-1', params: '{}' });
+    const asked = await fetch(`${backend.url}/jobs`, { method: 'POST', body: form, redirect: 'manual' });
+    expect(asked.status).toBe(303);
+    const job = [...backend.state.jobs.values()].at(-1);
+    if (!job) throw new Error('the page took no job');
     const kept = await until('the result', () => backend.state.resultOf(job), { timeoutMs: 20_000 });
     expect(kept.result).toMatchObject({
       status: 'completed',
@@ -137,6 +144,11 @@ describe('a backend that goes away', () => {
       await host.virsh('suspend', 'web-1');
       await host.virsh('resume', 'web-1');
     }
+    {
+      await using jobs = new JobsClient(join(service.dataDir, 'store', 'store.sock'));
+      const done = await jobs.run('pause', { host: hostAt(2).name, vm: 'web-1' });
+      expect(done).toMatchObject({ state: 'completed', result: { outcome: 'changed' } });
+    }
     const page = await service.pageWhen(
       'the backend to be missed',
       (page) => page.value('outrigger_backend_up') === 0,
@@ -159,6 +171,11 @@ describe('a backend that goes away', () => {
     const sequences = own().map(({ sequence }) => sequence);
     expect(sequences).toEqual([...sequences].sort((a, b) => a - b));
     await service.pageWhen('nothing to wait', (page) => page.value('outrigger_outbox_entries') === 0, 30_000);
+    const audit = await readFile(join(service.dataDir, 'audit', 'audit-000001.jsonl'), 'utf8');
+    const acted = [...audit.matchAll(/"requestId":"([^"]+)"/g)].map(([, requestId]) => requestId);
+    expect(acted.length).toBeGreaterThanOrEqual(5);
+    const told = backend.results.map(({ result }) => result.request_id);
+    expect(told).toEqual(expect.arrayContaining([...new Set(acted)]));
     await service.pageWhen(
       'heartbeats to arrive again',
       (page) =>
