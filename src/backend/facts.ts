@@ -3,6 +3,7 @@
 import sax from 'sax';
 import type { LibvirtClient } from '../libvirt/client.js';
 import { procedures } from '../libvirt/procedures.js';
+import { versionText } from '../libvirt/version.js';
 import type { SystemSample } from '../pollers/system.js';
 import type { HypervisorFacts } from './api.js';
 import { quoted } from './backend-error.js';
@@ -76,8 +77,8 @@ export function factsOf(libvirt: LibvirtFacts | undefined, system: SystemSample 
   const { type, hvVer, libVer, uri, hostname, node, capabilities } = libvirt ?? {};
   const all = {
     type: line(type),
-    version: versionText(hvVer),
-    libvirt_version: versionText(libVer),
+    version: version(hvVer),
+    libvirt_version: version(libVer),
     uri: line(uri),
     kernel: line(system?.kernel.release),
     os: line(system?.os?.PRETTY_NAME),
@@ -167,8 +168,6 @@ function whole(value: number): number | undefined {
   return Number.isSafeInteger(value) && value >= 0 ? value : undefined;
 }
 
-/** libvirt writes a version as major * 1,000,000 + minor * 1,000 + release. */
-function versionText(version: number | undefined): string | undefined {
-  if (version === undefined || !Number.isSafeInteger(version) || version <= 0) return undefined;
-  return `${Math.floor(version / 1_000_000)}.${Math.floor(version / 1_000) % 1_000}.${version % 1_000}`;
+function version(given: number | undefined): string | undefined {
+  return given !== undefined && Number.isSafeInteger(given) && given > 0 ? versionText(given) : undefined;
 }

@@ -6,6 +6,7 @@ import type { Host } from '../inventory/host.js';
 import type { LibvirtClient } from '../libvirt/client.js';
 import { LibvirtError, libvirtCode } from '../libvirt/errors.js';
 import { procedures } from '../libvirt/procedures.js';
+import { versionText } from '../libvirt/version.js';
 import { hasJobsKey, openTransport, type Transport, type TransportDeps } from './transport.js';
 
 const helper = 'virt-ssh-helper';
@@ -136,11 +137,6 @@ async function readFacts(client: LibvirtClient, report: HostReport): Promise<voi
   report.hypervisorVersion = versionText(hypervisor.hvVer);
   const stats = await client.domainStats();
   report.vms = { running: stats.filter(({ state }) => state.state === 1).length, defined: stats.length };
-}
-
-/** libvirt writes a version as major * 1,000,000 + minor * 1,000 + release. */
-function versionText(version: number): string {
-  return `${Math.floor(version / 1_000_000)}.${Math.floor(version / 1_000) % 1_000}.${version % 1_000}`;
 }
 
 /**

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { describe } from '../../core/errors.js';
 import type { LibvirtClient } from '../../libvirt/client.js';
 import { procedures } from '../../libvirt/procedures.js';
+import { versionText } from '../../libvirt/version.js';
 import { bounded, readTimeoutMs } from '../bounds.js';
 import { onlyReads } from '../only-reads.js';
 import type { Facts, JobContext, Operation } from '../operation.js';
@@ -89,9 +90,4 @@ function guestsOf(capabilities: string): Record<string, unknown> {
     };
   });
   return { arch: textOf(cpu, 'arch'), cpu: textOf(cpu, 'model'), guests };
-}
-
-/** libvirt writes a version as major * 1,000,000 + minor * 1,000 + release. */
-function versionText(version: number): string {
-  return `${Math.floor(version / 1_000_000)}.${Math.floor(version / 1_000) % 1_000}.${version % 1_000}`;
 }
