@@ -19,12 +19,12 @@ export async function run(env: Environment): Promise<number> {
   const signal = await stopSignal;
   process.off('SIGHUP', reload);
   log.info({ signal }, 'stopping');
-  const late = setTimeout(() => {
+  // Stays armed: also what is still open after the stop must not keep the process alive.
+  setTimeout(() => {
     log.error('something did not stop in time');
     process.exit(1);
-  }, exitWithinMs);
+  }, exitWithinMs).unref();
   await service.stop();
-  clearTimeout(late);
   log.info('stopped');
   return 0;
 }
