@@ -96,6 +96,11 @@ export class Backend implements AsyncDisposable {
     return this.#http.connections;
   }
 
+  /** Requests that wait for a connection or for their answer. */
+  get requests(): number {
+    return this.#http.requests;
+  }
+
   /** Ends calls under way; tokens are on disk afterwards. */
   async close(): Promise<void> {
     await Promise.all([this.reporter.close(), this.#http.close()]);

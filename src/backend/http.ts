@@ -89,6 +89,11 @@ export class BackendHttp implements AsyncDisposable {
     return this.#pool.stats.connected;
   }
 
+  /** Requests that wait for a connection or for their answer. */
+  get requests(): number {
+    return this.#pool.stats.size;
+  }
+
   /**
    * The answer's JSON; undefined when it is empty. Rejects with BackendError, or with ABORTED when `signal` aborts.
    */

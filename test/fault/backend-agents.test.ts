@@ -23,7 +23,13 @@ import {
 import { FakeClock } from '../support/fake-clock.js';
 import { until } from '../support/until.js';
 
-afterEach(closeAll);
+/** Of the test that runs. */
+const reporting: Backend[] = [];
+
+afterEach(async () => {
+  reporting.length = 0;
+  await closeAll();
+});
 
 describe('away', () => {
   test('nothing listens, and no such name', async () => {
@@ -201,7 +207,7 @@ async function reportingTo(
   const { settings } = loadSettings(env);
   if (!settings?.backendUrl) throw new Error('settings');
   const none: HostSamples = { vms: undefined, system: undefined };
-  const reporting = await Backend.open({
+  const opening = await Backend.open({
     settings: { ...settings, backendUrl: settings.backendUrl },
     ...{ env: {}, collectorId: 'test', clock, log: silentLog },
     sources: {
@@ -213,15 +219,22 @@ async function reportingTo(
     ...(onJobs && { onJobs }),
     ...(onCall && { onCall }),
   });
-  opened.push(() => reporting.close());
-  return reporting;
+  reporting.push(opening);
+  opened.push(() => opening.close());
+  return opening;
 }
 
-/** Fake time in steps small enough for real sockets to keep up with. */
+/** Fake time, a second at a step; it stands still while a real request is under way, whose deadline it would reach. */
 async function minutes(clock: FakeClock, count: number): Promise<void> {
   for (let step = 0; step < count * 60; step++) {
     await clock.advance(1_000);
-    await new Promise((resolve) => setImmediate(resolve));
+    await until(
+      'the requests to be answered',
+      async () => {
+        for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+        return reporting.every(({ requests }) => requests === 0);
+      },
+      { everyMs: 0 },
+    );
   }
-  await new Promise((resolve) => setTimeout(resolve, 50));
 }
