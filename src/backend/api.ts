@@ -2,6 +2,7 @@
 // for docs/backend-openapi.yaml. Strict for what we send, tolerant for what comes: unknown keys of an answer are dropped. It
 // knows no socket, and it refuses to judge a job of a heartbeat's answer: the job queue does that.
 import { z } from 'zod';
+import { domainStates } from '../libvirt/procedures.js';
 
 /** Characters of a token, and of an id. */
 export const tokenLengthMax = 16_384;
@@ -163,17 +164,7 @@ const InterfaceFigures = z.strictObject({
 export const VmFigures = z.strictObject({
   name: text,
   uuid: z.guid(),
-  state: z.enum([
-    'nostate',
-    'running',
-    'blocked',
-    'paused',
-    'shutdown',
-    'shutoff',
-    'crashed',
-    'pmsuspended',
-    'unknown',
-  ]),
+  state: z.enum([...domainStates, 'unknown']),
   busy: z.boolean().meta({
     description: 'libvirt could not ask its QEMU process: figures that come from there are absent.',
   }),
