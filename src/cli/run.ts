@@ -6,6 +6,8 @@ import { type Environment, readConfiguration } from './configuration.js';
 
 /** After this long the process ends whatever still hangs. */
 const exitWithinMs = 28_000;
+/** What libraries leave of a store that died, timers and half-made connections, keeps the process no longer than this. */
+const lingerMs = 500;
 
 export async function run(env: Environment): Promise<number> {
   const configuration = await readConfiguration(env);
@@ -26,6 +28,7 @@ export async function run(env: Environment): Promise<number> {
   }, exitWithinMs).unref();
   await service.stop();
   log.info('stopped');
+  setTimeout(() => process.exit(), lingerMs).unref();
   return 0;
 }
 

@@ -24,6 +24,7 @@ import {
 import { JobWatch } from './jobs-watch.js';
 import { createJobsWorker, ownerName } from './jobs-worker.js';
 import { keyPrefix } from './polls-worker.js';
+import { closeWorker } from './worker-close.js';
 
 const hostCapDefault = 4;
 /** Part of the closing time in which what is cut off is written down, and connections are ended. */
@@ -210,14 +211,13 @@ export class JobQueue implements AsyncDisposable {
     this.#sweep.stop();
     this.#engine.stop();
     const lastMs = Math.min(lastWordsMs, deadlineMs / 4);
-    const up = this.#client.status === 'ready';
-    const graceful = Promise.allSettled([this.#engine.idle(), this.#worker.close(!up)]);
+    const graceful = Promise.allSettled([this.#engine.idle(), closeWorker(this.#worker, this.#client)]);
     if (!(await this.#within(graceful, deadlineMs - lastMs - cutMs))) {
       this.#engine.abandon();
       await this.#within(graceful, lastMs);
     }
     this.#watch.stop();
-    if (up) await this.#within(this.#records.endLife(), cutMs);
+    if (this.#client.status === 'ready') await this.#within(this.#records.endLife(), cutMs);
     this.#queue?.close().catch(() => undefined);
     this.#clients.disconnectAll();
   }

@@ -13,6 +13,7 @@ import type { StoreClients } from './connection.js';
 import type { OutboxRecords } from './outbox-records.js';
 import { type OutboxEntry, outboxQueueName } from './outbox-types.js';
 import { keyPrefix } from './polls-worker.js';
+import { closeWorker } from './worker-close.js';
 
 export type Deliver = (entry: OutboxEntry, signal: AbortSignal) => Promise<void>;
 
@@ -134,9 +135,9 @@ export class OutboxLanes {
   }
 
   /** Cuts deliveries off: they are made again in the next life. */
-  async close(graceful: boolean): Promise<void> {
+  async close(): Promise<void> {
     this.#stop.abort(new HostError('ABORTED', { message: 'the service stops' }));
-    await this.#worker?.close(!graceful);
+    await closeWorker(this.#worker, this.#options.client);
   }
 
   /** To be called when the connections are cut. */

@@ -173,10 +173,7 @@ export class Outbox implements AsyncDisposable {
     this.#timer?.cancel();
     this.#retake?.cancel();
     const late = new AbortController();
-    const graceful = Promise.allSettled([
-      this.#lanes.close(this.#client.status === 'ready'),
-      this.#journal.close(),
-    ]);
+    const graceful = Promise.allSettled([this.#lanes.close(), this.#journal.close()]);
     const timer = sleep(this.#clock, Math.max(0, deadlineMs - cutMs), late.signal).catch(() => undefined);
     await Promise.race([graceful, timer]);
     late.abort();

@@ -20,6 +20,7 @@ import {
 } from './schedules.js';
 import { StoreMonitor, type StoreState } from './store-monitor.js';
 import { decide, type Watched } from './watchdog.js';
+import { closeWorker } from './worker-close.js';
 
 const tickMs = 250;
 /** A tick this late means that our own process slept: nobody else is to blame for late polls. */
@@ -184,11 +185,9 @@ export class PollQueue implements AsyncDisposable {
   async #close(deadlineMs: number): Promise<void> {
     this.#tickTimer?.cancel();
     this.#reconcileTimer?.cancel();
-    const storeUp = this.#monitor.isUp();
-    this.#monitor.stop();
     const graceful = Promise.allSettled([
       this.#runner.idle(),
-      storeUp ? this.#worker?.close() : this.#worker?.close(true),
+      this.#monitor.isUp() ? closeWorker(this.#worker, this.#monitor.client) : this.#worker?.close(true),
     ]);
     const timeout = new AbortController();
     await Promise.race([
@@ -196,6 +195,7 @@ export class PollQueue implements AsyncDisposable {
       sleep(this.#clock, Math.max(0, deadlineMs - cutMs), timeout.signal).catch(() => undefined),
     ]);
     timeout.abort();
+    this.#monitor.stop();
     this.#queue?.close().catch(() => undefined);
     this.#clients.disconnectAll();
   }
