@@ -94,9 +94,8 @@ export class Service {
       fleet: this.#fleet,
       samples: this.#samples,
       clock,
-      onSample: (host, poller, sample) => {
+      onSample: () => {
         this.#polled = true;
-        this.#pages.put(host, poller, sample);
       },
       onDone: (poller, outcome, durationMs) => {
         if (outcome === 'host-down') this.#own.pollNotRun(poller, outcome);
@@ -284,7 +283,6 @@ export class Service {
     await this.#fleet.apply(inventory.hosts);
     this.#link?.backend.reporter.apply(inventory.hosts);
     this.#samples.retain(names);
-    this.#pages.retain(names);
     const schedules = inventory.hosts.flatMap(({ name: host, poll: { intervalMs } }) =>
       pollerNames.map((poller) => ({ host, poller, intervalMs })),
     );

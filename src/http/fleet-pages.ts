@@ -1,11 +1,11 @@
-// What is on show of each host: its newest rendered samples while they are news, and its state always. It refuses to show
+// What is on show of each host: its newest samples while they are news, and its state always. It refuses to show
 // figures of a host that is not connected or that stopped answering: those series go away, `libvirt_up 0` and the ages stay.
 import type { Fleet } from '../fleet/fleet.js';
 import type { SampleStore } from '../fleet/samples.js';
 import { type HostSession, sessionStates } from '../fleet/session.js';
-import type { RenderedSample } from '../metrics/families.js';
+import type { Lines } from '../metrics/exposition.js';
 import { renderHostState } from '../metrics/host-state.js';
-import { fleetPage, hostPage } from '../metrics/page.js';
+import { fleetPage, hostPage, type Part } from '../metrics/page.js';
 import { renderSystem } from '../metrics/render-system.js';
 import { renderVms } from '../metrics/render-vms.js';
 import { type PollerName, partOf, pollerNames, type Samples } from '../pollers/runner.js';
@@ -15,34 +15,17 @@ const staleAfterIntervals = 3;
 /** The least age at which a sample goes: short intervals forgive one slow poll. */
 const staleAfterMsMin = 30_000;
 
-type Renderers = { [P in PollerName]: (instance: string, sample: Samples[P]) => RenderedSample };
+type Renderers = { [P in PollerName]: (lines: Lines, instance: string, sample: Samples[P]) => void };
 
 const renderers: Renderers = { vms: renderVms, system: renderSystem };
 
-type Rendered = Partial<Record<PollerName, RenderedSample>>;
-
 export class FleetPages {
-  readonly #rendered = new Map<string, Rendered>();
-
   constructor(
     private readonly fleet: Fleet,
     private readonly samples: SampleStore<Samples>,
     /** Since a heartbeat last reached the backend. */
     private readonly heartbeatAgeMs: (host: string) => number | undefined,
   ) {}
-
-  /** Renders a sample when it arrives, so that a scrape only puts text together. */
-  put<P extends PollerName>(host: string, poller: P, sample: Samples[P]): void {
-    const rendered = this.#rendered.get(host) ?? {};
-    const render: Renderers[P] = renderers[poller];
-    rendered[poller] = render(host, sample);
-    this.#rendered.set(host, rendered);
-  }
-
-  /** Forgets hosts that left the inventory. */
-  retain(hosts: ReadonlySet<string>): void {
-    for (const name of this.#rendered.keys()) if (!hosts.has(name)) this.#rendered.delete(name);
-  }
 
   /** The whole fleet in chunks, every series with its `instance`. */
   all(): Iterable<string> {
@@ -55,16 +38,19 @@ export class FleetPages {
     return session && hostPage(name, this.#parts([session]));
   }
 
-  *#parts(sessions: Iterable<HostSession>): Generator<RenderedSample> {
+  *#parts(sessions: Iterable<HostSession>): Generator<Part> {
     for (const session of sessions) {
-      yield this.#state(session);
-      const rendered = this.#rendered.get(session.host.name);
-      if (!rendered) continue;
+      yield (lines) => this.#state(lines, session);
       for (const poller of pollerNames) {
-        const sample = rendered[poller];
-        if (sample && this.#isNews(session, poller)) yield sample;
+        if (this.#isNews(session, poller)) yield (lines) => this.#sample(lines, session.host.name, poller);
       }
     }
+  }
+
+  #sample<P extends PollerName>(lines: Lines, host: string, poller: P): void {
+    const render: Renderers[P] = renderers[poller];
+    const last = this.samples.get(host, poller)?.last;
+    if (last) render(lines, host, last.sample);
   }
 
   #isNews(session: HostSession, poller: PollerName): boolean {
@@ -74,13 +60,12 @@ export class FleetPages {
     return session.has(partOf[poller]) && ageMs !== undefined && ageMs <= staleMs;
   }
 
-  #state(session: HostSession): RenderedSample {
+  #state(lines: Lines, session: HostSession): void {
     const { name, labels, maintenance } = session.host;
     const records = pollerNames.map((poller) => this.samples.get(name, poller)?.last);
     const taken = records.map((record) => record?.takenAtMs).filter((ms) => ms !== undefined);
     const vms = this.samples.get(name, 'vms');
-    return renderHostState({
-      instance: name,
+    renderHostState(lines, name, {
       up: session.has('way'),
       libvirtUp: session.has('libvirt') && vms !== undefined && !vms.failure,
       state: session.status.state,

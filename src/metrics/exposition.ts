@@ -1,6 +1,6 @@
 // Prometheus' text format 0.0.4: label escaping, numbers, lines. Label values come from hosts: they are bounded, and what
 // the format cannot carry is replaced. It refuses to write a figure that is not there: no NaN, no invented 0.
-import type { FamilyName, RenderedSample } from './families.js';
+import type { FamilyName } from './families.js';
 import type { Family } from './family.js';
 
 const labelCharsMax = 1024;
@@ -30,22 +30,23 @@ export function familyHead(name: string, { help, type }: Family): string {
   return `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}\n# TYPE ${name} ${type}\n`;
 }
 
-/** Collects lines by family. */
+/** Collects lines by family: of all families, or of those that a pass over the fleet wants. */
 export class Lines {
-  readonly #families = new Map<FamilyName, string[]>();
+  readonly #texts = new Map<FamilyName, string>();
 
-  /** Adds nothing when the value is not a finite number. `labels` are escaped already. */
+  constructor(private readonly wanted?: ReadonlySet<FamilyName>) {}
+
+  /** Adds nothing when the value is not a finite number. `labels` are escaped already, `instance` the first. */
   add(family: FamilyName, labels: string, value: unknown): void {
     if (typeof value !== 'number' || !Number.isFinite(value)) return;
+    if (this.wanted && !this.wanted.has(family)) return;
+    const text = this.#texts.get(family);
     const line = `${family}{${labels}} ${value}\n`;
-    const lines = this.#families.get(family);
-    if (lines) lines.push(line);
-    else this.#families.set(family, [line]);
+    this.#texts.set(family, text === undefined ? line : text + line);
   }
 
-  rendered(): RenderedSample {
-    const rendered = new Map<FamilyName, string>();
-    for (const [family, lines] of this.#families) rendered.set(family, lines.join(''));
-    return rendered;
+  /** Complete lines of each family that has any. */
+  texts(): ReadonlyMap<FamilyName, string> {
+    return this.#texts;
   }
 }

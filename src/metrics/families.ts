@@ -27,6 +27,3 @@ export const families: ReadonlyMap<FamilyName, Family> = new Map(
     Family,
   ][],
 );
-
-/** A part of the page of one host: complete lines of each family, `instance` the first label, each ending in a newline. */
-export type RenderedSample = ReadonlyMap<FamilyName, string>;

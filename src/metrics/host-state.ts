@@ -1,10 +1,8 @@
 // Renders how the collector gets on with a host. These few lines are made when the page is asked for: ages grow by
 // themselves. They stay when everything else of the host goes: a host that is down says so.
-import { Lines, label } from './exposition.js';
-import type { RenderedSample } from './families.js';
+import { type Lines, label } from './exposition.js';
 
 export type HostStateView = {
-  instance: string;
   /** Reached over SSH (or local, and open). */
   up: boolean;
   /** libvirt is connected and the last poll of VMs went well. */
@@ -30,9 +28,8 @@ export type HostStateView = {
 
 const msPerSecond = 1000;
 
-export function renderHostState(view: HostStateView): RenderedSample {
-  const lines = new Lines();
-  const host = label('instance', view.instance);
+export function renderHostState(lines: Lines, instance: string, view: HostStateView): void {
+  const host = label('instance', instance);
   lines.add('libvirt_up', host, view.libvirtUp ? 1 : 0);
   lines.add('outrigger_host_up', host, view.up ? 1 : 0);
   for (const state of view.states) {
@@ -56,7 +53,6 @@ export function renderHostState(view: HostStateView): RenderedSample {
     lines.add('outrigger_host_sample_problems', labels, problems);
   }
   if (view.info) lines.add('outrigger_host_info', `${host}${infoLabels(view.info)}`, 1);
-  return lines.rendered();
 }
 
 function infoLabels(info: Readonly<Record<string, string | undefined>>): string {

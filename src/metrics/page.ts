@@ -1,41 +1,34 @@
-// Pages from rendered parts: each family once, with one HELP and one TYPE. Pages come in chunks, so that a fleet of
-// thousands is never one string. It refuses to render: parts are text already.
-import { escapeLabel, familyHead } from './exposition.js';
-import { type FamilyName, families, type RenderedSample } from './families.js';
+// Pages of samples, rendered when they are asked for: each family once, with one HELP and one TYPE.
+import { familyHead, Lines, label } from './exposition.js';
+import { families } from './families.js';
+
+/** Writes a part of the page of one host. */
+export type Part = (lines: Lines) => void;
 
 /** A chunk is sent when it holds at least this many characters. */
 const chunkCharsMin = 64 * 1024;
 
-/** The page of many hosts. The parts are taken when the first chunk is asked for. */
-export function* fleetPage(parts: Iterable<RenderedSample>): Generator<string> {
-  const byFamily = new Map<FamilyName, string[]>();
-  for (const part of parts) {
-    for (const [family, lines] of part) {
-      const all = byFamily.get(family);
-      if (all) all.push(lines);
-      else byFamily.set(family, [lines]);
-    }
-  }
+/** The page of many hosts. */
+export function* fleetPage(parts: Iterable<Part>): Generator<string> {
+  const lines = new Lines();
+  for (const part of parts) part(lines);
+  const texts = lines.texts();
   let chunk = '';
   for (const [name, family] of families) {
-    const all = byFamily.get(name);
-    if (!all) continue;
-    chunk += familyHead(name, family);
-    for (const lines of all) {
-      chunk += lines;
-      if (chunk.length >= chunkCharsMin) {
-        yield chunk;
-        chunk = '';
-      }
-    }
+    const text = texts.get(name);
+    if (text === undefined) continue;
+    chunk += familyHead(name, family) + text;
+    if (chunk.length < chunkCharsMin) continue;
+    yield chunk;
+    chunk = '';
   }
   if (chunk) yield chunk;
 }
 
 /** The page of one host: the same parts, without the instance label. */
-export function hostPage(instance: string, parts: Iterable<RenderedSample>): string {
+export function hostPage(instance: string, parts: Iterable<Part>): string {
   // In a label value these quotes would be escaped, so that only the label itself matches.
-  const own = `{instance="${escapeLabel(instance)}"`;
+  const own = `{${label('instance', instance)}`;
   let page = '';
   for (const chunk of fleetPage(parts)) page += chunk;
   return page.replaceAll(`${own},`, '{').replaceAll(`${own}}`, '');

@@ -3,12 +3,11 @@ import type { DiskStats } from '../pollers/proc/diskstats.js';
 import type { NetDevice } from '../pollers/proc/netdev.js';
 import type { KernelStat } from '../pollers/proc/stat.js';
 import type { SystemSample } from '../pollers/system.js';
-import { escapeLabel, Lines, label } from './exposition.js';
-import type { FamilyName, RenderedSample } from './families.js';
+import { escapeLabel, type Lines, label } from './exposition.js';
+import type { FamilyName } from './families.js';
 import { memoryFamilies, netstatNames, osInfoLabels, sockstatNames, vmstatNames } from './families-system.js';
 
-export function renderSystem(instance: string, sample: SystemSample): RenderedSample {
-  const lines = new Lines();
+export function renderSystem(lines: Lines, instance: string, sample: SystemSample): void {
   const host = label('instance', instance);
   if (sample.stat) renderStat(lines, host, sample.stat);
   renderGeneral(lines, host, sample);
@@ -20,7 +19,6 @@ export function renderSystem(instance: string, sample: SystemSample): RenderedSa
   }
   renderFilesystems(lines, host, sample);
   renderIdentity(lines, host, sample);
-  return lines.rendered();
 }
 
 function renderStat(lines: Lines, host: string, stat: KernelStat): void {

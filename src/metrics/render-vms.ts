@@ -2,8 +2,7 @@
 // of a VM can be divided. It refuses to write a series twice, whatever a host sends.
 import type { BlockStats, NetStats, VcpuStats } from '../libvirt/stats.js';
 import type { VmSample, VmsSample } from '../pollers/vms.js';
-import { Lines, label } from './exposition.js';
-import type { RenderedSample } from './families.js';
+import { type Lines, label } from './exposition.js';
 
 const nsPerSecond = 1e9;
 const bytesPerKib = 1024;
@@ -20,8 +19,7 @@ const stateWords = [
   'the domain is suspended by guest power management',
 ];
 
-export function renderVms(instance: string, { vms }: VmsSample): RenderedSample {
-  const lines = new Lines();
+export function renderVms(lines: Lines, instance: string, { vms }: VmsSample): void {
   const host = label('instance', instance);
   const seen = new Set<string>();
   for (const vm of vms) {
@@ -31,7 +29,6 @@ export function renderVms(instance: string, { vms }: VmsSample): RenderedSample 
     renderVm(lines, labels, vm);
   }
   lines.add('libvirt_domains', host, seen.size);
-  return lines.rendered();
 }
 
 function renderVm(lines: Lines, labels: string, vm: VmSample): void {

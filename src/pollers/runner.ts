@@ -26,7 +26,7 @@ export type HostPollsOptions = {
   fleet: Fleet;
   samples: SampleStore<Samples>;
   clock: Clock;
-  onSample<P extends PollerName>(host: string, poller: P, sample: Samples[P]): void;
+  onSample(): void;
   onDone(poller: PollerName, outcome: PollOutcome, durationMs: number): void;
 };
 
@@ -82,7 +82,7 @@ export class HostPolls {
     );
     if (fleet.find(host) !== session) return;
     samples.put(host, name, sample);
-    onSample(host, name, sample);
+    onSample();
   }
 }
 

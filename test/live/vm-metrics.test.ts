@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Lab, type LabHost, raiseLab } from '../../lab/lab.js';
 import { systemClock } from '../../src/core/clock.js';
 import { LibvirtClient } from '../../src/libvirt/client.js';
-import { fleetPage } from '../../src/metrics/page.js';
+import { hostPage } from '../../src/metrics/page.js';
 import { renderVms } from '../../src/metrics/render-vms.js';
 import type { HostReaders } from '../../src/pollers/poller.js';
 import { type VmsSample, vmsPoller } from '../../src/pollers/vms.js';
@@ -126,10 +126,12 @@ function find(series: Series[], name: string, labels: Record<string, string>): S
   );
 }
 
+const pageOf = (sample: VmsSample) => hostPage(host.name, [(lines) => renderVms(lines, host.name, sample)]);
+
 describe('VMs beside virsh', () => {
   it.each(['web-1', 'old-1'])('every figure of %s is that of virsh domstats', async (vm) => {
     const before = await domstats(vm);
-    const page = [...fleetPage([renderVms(host.name, await poll())])].join('');
+    const page = pageOf(await poll());
     const after = await domstats(vm);
     const series = parseSeries(page);
     const wrong: string[] = [];
@@ -155,7 +157,7 @@ describe('VMs beside virsh', () => {
   });
 
   it('state and number agree', async () => {
-    const series = parseSeries([...renderVms(host.name, await poll()).values()].join(''));
+    const series = parseSeries(pageOf(await poll()));
     expect(find(series, 'libvirt_domains', {})?.value).toBe(2);
     expect(find(series, 'libvirt_domain_info_state', { domain: 'web-1' })?.labels.state_desc).toBe(
       'the domain is running',
@@ -181,7 +183,7 @@ describe('a VM that libvirt cannot ask', () => {
         ['old-1', false],
         ['web-1', true],
       ]);
-      const series = parseSeries([...renderVms(host.name, sample).values()].join(''));
+      const series = parseSeries(pageOf(sample));
       const of = (name: string) => find(series, name, { domain: 'web-1' })?.value;
       expect(of('libvirt_domain_timed_out')).toBe(1);
       expect(of('libvirt_domain_info_state')).toBe(1);

@@ -1,5 +1,7 @@
 // Samples as pollers return them, for tests of rendering.
 import type { DomainStats } from '../../../src/libvirt/stats.js';
+import { Lines } from '../../../src/metrics/exposition.js';
+import type { Part } from '../../../src/metrics/page.js';
 import type { SystemSample } from '../../../src/pollers/system.js';
 import type { VmSample } from '../../../src/pollers/vms.js';
 
@@ -187,4 +189,11 @@ export function systemSample(over: Partial<SystemSample> = {}): SystemSample {
     problems: [],
     ...over,
   };
+}
+
+/** What a part of a page writes, by family. */
+export function rendered(part: Part): ReadonlyMap<string, string> {
+  const lines = new Lines();
+  part(lines);
+  return lines.texts();
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { families, type RenderedSample } from '../../../src/metrics/families.js';
+import { families } from '../../../src/metrics/families.js';
 import {
   memoryFamilies,
   netstatNames,
@@ -7,20 +7,23 @@ import {
   vmstatNames,
 } from '../../../src/metrics/families-system.js';
 import { type HostStateView, renderHostState } from '../../../src/metrics/host-state.js';
-import { fleetPage, hostPage } from '../../../src/metrics/page.js';
+import { fleetPage, hostPage, type Part } from '../../../src/metrics/page.js';
 import { renderSystem } from '../../../src/metrics/render-system.js';
 import { renderVms } from '../../../src/metrics/render-vms.js';
 import { netstatFields, sockstatFields } from '../../../src/pollers/proc/netstat.js';
 import { vmstatFields } from '../../../src/pollers/proc/vmstat.js';
-import { running, stopped, systemSample } from './fixtures.js';
+import type { SystemSample } from '../../../src/pollers/system.js';
+import type { VmSample } from '../../../src/pollers/vms.js';
+import { rendered, running, stopped, systemSample } from './fixtures.js';
 import { parseSeries, seriesKey } from './parse.js';
 import { promtoolComplaints } from './promtool.js';
 
 const states = ['connecting', 'up', 'degraded', 'down'];
 
-function hostState(instance: string, over: Partial<HostStateView> = {}): RenderedSample {
-  return renderHostState({
-    instance,
+type Rendered = ReadonlyMap<string, string>;
+
+function hostState(instance: string, over: Partial<HostStateView> = {}): Part {
+  const view: HostStateView = {
     up: true,
     libvirtUp: true,
     state: 'up',
@@ -33,18 +36,26 @@ function hostState(instance: string, over: Partial<HostStateView> = {}): Rendere
     ],
     info: { uri: 'qemu:///system', libvirt_version: '9.0.0' },
     ...over,
-  });
+  };
+  return (lines) => renderHostState(lines, instance, view);
 }
 
-function host(instance: string): RenderedSample[] {
+const vmsPart =
+  (instance: string, vms: VmSample[]): Part =>
+  (lines) =>
+    renderVms(lines, instance, { takenAtMs: 0, vms });
+const vmsOf = (vms: VmSample[]) => rendered(vmsPart('h', vms));
+const systemOf = (sample: SystemSample) => rendered((lines) => renderSystem(lines, 'h', sample));
+
+function host(instance: string): Part[] {
   return [
     hostState(instance),
-    renderVms(instance, { takenAtMs: 0, vms: [running('web-1'), stopped('old')] }),
-    renderSystem(instance, systemSample()),
+    vmsPart(instance, [running('web-1'), stopped('old')]),
+    (lines) => renderSystem(lines, instance, systemSample()),
   ];
 }
 
-const seriesOf = (sample: RenderedSample) => parseSeries([...sample.values()].join(''));
+const seriesOf = (sample: Rendered) => parseSeries([...sample.values()].join(''));
 
 describe('a page', () => {
   const fleet = [...fleetPage([...host('kvm-01'), ...host('kvm-02')])].join('');
@@ -98,20 +109,20 @@ describe('a page', () => {
 
   it('cannot be led astray by a label that looks like the instance', () => {
     const evil = running('{instance="kvm-01",x="1"}');
-    const page = hostPage('kvm-01', [renderVms('kvm-01', { takenAtMs: 0, vms: [evil] })]);
+    const page = hostPage('kvm-01', [vmsPart('kvm-01', [evil])]);
     expect(page).toContain('libvirt_domain_vcpu_current{domain="{instance=\\"kvm-01\\",x=\\"1\\"}"} 2\n');
   });
 });
 
 describe('VMs', () => {
-  const value = (sample: RenderedSample, name: string, labels: Record<string, string> = {}) =>
+  const value = (sample: Rendered, name: string, labels: Record<string, string> = {}) =>
     seriesOf(sample).find(
       (series) =>
         series.name === name && Object.entries(labels).every(([key, text]) => series.labels[key] === text),
     )?.value;
 
   it('come in seconds and bytes', () => {
-    const sample = renderVms('h', { takenAtMs: 0, vms: [running('web-1')] });
+    const sample = vmsOf([running('web-1')]);
     expect(value(sample, 'libvirt_domain_info_cpu_time_seconds_total')).toBe(12.345678901);
     expect(value(sample, 'libvirt_domain_info_maximum_memory_bytes')).toBe(524_288 * 1024);
     expect(value(sample, 'libvirt_domain_memory_stats_rss_bytes')).toBe(180_000 * 1024);
@@ -129,22 +140,22 @@ describe('VMs', () => {
       blocks: [{ name: 'vda' }],
       busy: true,
     });
-    const sample = renderVms('h', { takenAtMs: 0, vms: [bare] });
+    const sample = vmsOf([bare]);
     expect(value(sample, 'libvirt_domain_timed_out')).toBe(1);
     for (const name of [
       'libvirt_domain_memory_stats_used_percent',
       'libvirt_domain_memory_stats_unused_bytes',
       'libvirt_domain_block_stats_read_bytes_total',
     ]) {
-      expect(sample.has(name as never), name).toBe(false);
+      expect(sample.has(name), name).toBe(false);
     }
     const noGuestFigures = running('web-2', { balloon: { available: 0, usable: 0 } });
-    const other = renderVms('h', { takenAtMs: 0, vms: [noGuestFigures] });
+    const other = vmsOf([noGuestFigures]);
     expect(other.has('libvirt_domain_memory_stats_used_percent')).toBe(false);
   });
 
   it('are there when stopped', () => {
-    const sample = renderVms('h', { takenAtMs: 0, vms: [stopped('old')] });
+    const sample = vmsOf([stopped('old')]);
     expect(value(sample, 'libvirt_domain_info_state', { state_desc: 'the domain is shut off' })).toBe(5);
     expect(value(sample, 'libvirt_domain_info')).toBe(1);
     expect(value(sample, 'libvirt_domain_info_maximum_memory_bytes')).toBe(262_144 * 1024);
@@ -155,7 +166,7 @@ describe('VMs', () => {
 
   it('keep identity to info series', () => {
     const allowed = new Set(['instance', 'domain', 'vcpu', 'target_device', 'state_desc']);
-    for (const { name, labels } of seriesOf(renderVms('h', { takenAtMs: 0, vms: [running('a')] }))) {
+    for (const { name, labels } of seriesOf(vmsOf([running('a')]))) {
       if (!name.endsWith('_info'))
         expect(
           Object.keys(labels).filter((key) => !allowed.has(key)),
@@ -166,7 +177,7 @@ describe('VMs', () => {
 
   it('and their devices are counted once, whatever the host says', () => {
     const layers = [{ name: 'vda', 'rd.reqs': 1 }, { name: 'vda', 'rd.reqs': 2 }, {}];
-    const sample = renderVms('h', { takenAtMs: 0, vms: [running('a', { blocks: layers }), running('a')] });
+    const sample = vmsOf([running('a', { blocks: layers }), running('a')]);
     expect(sample.get('libvirt_domain_block_stats_read_requests_total')).toBe(
       'libvirt_domain_block_stats_read_requests_total{instance="h",domain="a",target_device="vda"} 1\n',
     );
@@ -174,30 +185,31 @@ describe('VMs', () => {
   });
 
   it('are none on an empty host', () => {
-    expect([...renderVms('h', { takenAtMs: 0, vms: [] }).keys()]).toEqual(['libvirt_domains']);
+    expect([...vmsOf([]).keys()]).toEqual(['libvirt_domains']);
   });
 });
 
 describe('a host', () => {
   it('whose files are all absent has no lines', () => {
     const empty = { takenAtMs: 0, pressure: {}, netstat: {}, sockstat: {}, kernel: {}, problems: [] };
-    expect(renderSystem('h', empty).size).toBe(0);
+    expect(systemOf(empty).size).toBe(0);
   });
 
   it('tells a failed filesystem apart', () => {
-    const sample = renderSystem('h', systemSample());
+    const sample = systemOf(systemSample());
     expect(sample.get('node_filesystem_device_error')).toContain('mountpoint="/srv"} 1\n');
     expect(sample.get('node_filesystem_size_bytes')).not.toContain('/srv');
   });
 
   it('that is down keeps its state', () => {
-    const sample = hostState('h', {
+    const down = hostState('h', {
       up: false,
       libvirtUp: false,
       state: 'down',
       lastSuccessMs: undefined,
       samples: [],
     });
+    const sample = rendered(down);
     expect(sample.get('libvirt_up')).toBe('libvirt_up{instance="h"} 0\n');
     expect(sample.get('outrigger_host_session_state')).toContain('state="down"} 1\n');
     expect(sample.has('outrigger_host_last_success_timestamp_seconds')).toBe(false);
@@ -206,7 +218,7 @@ describe('a host', () => {
 
   it('has no label that Prometheus refuses', () => {
     const info = { 'bad-name': '1', instance: 'x', __meta: '2', fine: 'yes', unknown: undefined };
-    const sample = hostState('h', { info });
+    const sample = rendered(hostState('h', { info }));
     expect(sample.get('outrigger_host_info')).toBe('outrigger_host_info{instance="h",fine="yes"} 1\n');
   });
 
