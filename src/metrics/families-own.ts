@@ -39,6 +39,26 @@ export const ownFamilies = {
   outrigger_poll_duration_seconds: histogram('Duration of polls that ran.', 'poller'),
   outrigger_polls_total: counter('Polls by how they ended.', 'poller', 'outcome'),
   outrigger_polls_skipped_total: counter('Polls skipped because the one before was still running.', 'poller'),
+  outrigger_samples: gauge('Hosts whose newest sample of this poller is on show.', 'poller'),
+  outrigger_scrapes_total: counter(
+    'Requests for pages of metrics: ok, gone (the client went away), late (not complete within its timeout), refused (too many at a time), failed.',
+    'page',
+    'outcome',
+  ),
+  outrigger_scrape_duration_seconds: histogram(
+    'Time from the request for a page of metrics to its last byte.',
+    'page',
+  ),
+  outrigger_scrape_bytes_total: counter('Size of the pages that were sent, before compression.', 'page'),
+  outrigger_queue_jobs: gauge(
+    'Jobs in a queue, by state; absent while the job store is away.',
+    'queue',
+    'state',
+  ),
+  outrigger_queue_oldest_wait_seconds: gauge(
+    'How long the job that waits longest has been due; 0 when none waits, absent while the job store is away.',
+    'queue',
+  ),
   outrigger_jobs_total: counter('VM jobs that ended, by outcome or error code.', 'op', 'end'),
   outrigger_job_duration_seconds: histogram('Duration of VM jobs, from the start of their run.', 'op'),
   outrigger_job_queue_seconds: histogram('Time from the adding of a VM job to the start of its run.'),
