@@ -20,7 +20,7 @@ import { InventoryWatcher } from './inventory/watch.js';
 import { OwnMetrics } from './metrics/own.js';
 import type { Operations } from './ops/operation.js';
 import { loadOperations } from './ops/registry.js';
-import { HostPolls, pollerNames, type Samples } from './pollers/runner.js';
+import { HostPolls, pollerNames, pollers, type Samples } from './pollers/runner.js';
 import { BackendLink } from './queue/backend-link.js';
 import { type StoreAddress, urlAddress } from './queue/connection.js';
 import { DataDirLock, makeDirectory } from './queue/data-dir-lock.js';
@@ -39,9 +39,6 @@ const queueCloseMs = 8_000;
 const jobsCloseMs = 12_000;
 const outboxCloseMs = 4_000;
 
-/** Between an event and the poll that it asks for: several events in a row are one poll. */
-const eventSettleMs = 250;
-
 export class Service {
   readonly #settings: Settings;
   readonly #log: Log;
@@ -53,7 +50,6 @@ export class Service {
   readonly #polls: HostPolls;
   readonly #own: OwnMetrics;
   readonly #opsSessions: OpsSessions;
-  readonly #lookingAgain = new Set<string>();
   #inventory: Inventory;
   #problems: readonly Problem[] = [];
   #polled = false;
@@ -82,8 +78,9 @@ export class Service {
     this.#fleet = new Fleet({
       ...transport,
       onConnectFailure: ({ code }) => this.#own.connectFailed(code),
+      onLibvirt: ({ host }) => this.#polls.lookAgain(host.name),
       onEvent: ({ host }, event) => {
-        this.#lookAgain(host.name);
+        this.#polls.lookAgain(host.name, 'domain' in event ? event.domain.uuid : undefined);
         this.#link?.tellEvent(host.name, event);
       },
     });
@@ -283,19 +280,13 @@ export class Service {
     await this.#fleet.apply(inventory.hosts);
     this.#link?.backend.reporter.apply(inventory.hosts);
     this.#samples.retain(names);
-    const schedules = inventory.hosts.flatMap(({ name: host, poll: { intervalMs } }) =>
-      pollerNames.map((poller) => ({ host, poller, intervalMs })),
+    const schedules = inventory.hosts.flatMap((host) =>
+      pollerNames.flatMap((poller) => {
+        const intervalMs = pollers[poller].intervalMs(host);
+        return intervalMs === undefined ? [] : [{ host: host.name, poller, intervalMs }];
+      }),
     );
     await this.#queue?.setSchedules(schedules);
-  }
-
-  #lookAgain(host: string): void {
-    if (this.#lookingAgain.has(host)) return;
-    this.#lookingAgain.add(host);
-    this.#clock.after(eventSettleMs, () => {
-      this.#lookingAgain.delete(host);
-      this.#polls.run(host, 'vms').catch(() => undefined);
-    });
   }
 
   #readiness(): Readiness {

@@ -34,8 +34,8 @@ export type SessionState = (typeof sessionStates)[number];
 /** A host that refused our key bans us for trying again soon (OpenSSH's PerSourcePenalties). */
 export const authRetryFloorMs = 10 * 60_000;
 
-/** Work on one host at a time: below libvirtd's limit of 5 calls per client. */
-export const workPerHostMax = 4;
+/** Polls of one host at a time: each of its pollers may have one under way. The connections bound their own requests. */
+export const workPerHostMax = 8;
 
 const partLossSettleMs = 50;
 
@@ -44,6 +44,8 @@ export type SessionDeps = TransportDeps & {
   log: Log;
   onChange?: (session: HostSession) => void;
   onConnectFailure?: (cause: HostError) => void;
+  /** Libvirt is open, for the first time or again: whatever was known of the VMs is old. */
+  onLibvirt?: (session: HostSession) => void;
   /** An event only means: look again. */
   onEvent?: (session: HostSession, event: LifecycleEvent) => void;
   openTransport?: typeof openTransport;
@@ -184,6 +186,7 @@ export class HostSession {
 
   /** Passes lifecycle events on. A driver that has none costs nothing but their promptness: polls see the same later. */
   async #follow(client: LibvirtClient, signal: AbortSignal): Promise<void> {
+    this.#deps.onLibvirt?.(this);
     try {
       for await (const event of client.lifecycleEvents(signal)) this.#deps.onEvent?.(this, event);
     } catch (error) {

@@ -8,7 +8,7 @@ import { renderHostState } from '../metrics/host-state.js';
 import { fleetPage, hostPage, type Part } from '../metrics/page.js';
 import { renderSystem } from '../metrics/render-system.js';
 import { renderVms } from '../metrics/render-vms.js';
-import { type PollerName, partOf, pollerNames, type Samples } from '../pollers/runner.js';
+import { type PollerName, pollerNames, pollers, type Samples } from '../pollers/runner.js';
 
 /** A sample older than this many poll intervals is no longer shown, though the host is connected. */
 const staleAfterIntervals = 3;
@@ -54,10 +54,11 @@ export class FleetPages {
   }
 
   #isNews(session: HostSession, poller: PollerName): boolean {
-    const { name, poll } = session.host;
-    const staleMs = Math.max(staleAfterIntervals * poll.intervalMs, staleAfterMsMin);
-    const ageMs = this.samples.ageMs(name, poller);
-    return session.has(partOf[poller]) && ageMs !== undefined && ageMs <= staleMs;
+    const { part, intervalMs } = pollers[poller];
+    const everyMs = intervalMs(session.host);
+    const ageMs = this.samples.ageMs(session.host.name, poller);
+    if (everyMs === undefined || ageMs === undefined || !session.has(part)) return false;
+    return ageMs <= Math.max(staleAfterIntervals * everyMs, staleAfterMsMin);
   }
 
   #state(lines: Lines, session: HostSession): void {

@@ -1,17 +1,15 @@
-// What a poller is: a function from what one host lets us read to a typed sample. It keeps nothing between polls, never
-// connects, and knows neither Prometheus nor the backend.
+// What a poller is: a function from what one host lets us read to a typed sample. It keeps nothing between polls but what
+// its last sample says, never connects, and knows neither Prometheus nor the backend.
 import type { Clock } from '../core/clock.js';
-import type { DomainStats } from '../libvirt/stats.js';
+import type { Host } from '../inventory/host.js';
+import type { LibvirtClient } from '../libvirt/client.js';
 import type { FileReader } from '../ssh/file-reader.js';
 
 /** The part of a host's files that pollers need. */
 export type HostFiles = Pick<FileReader, 'read' | 'list' | 'statvfs'>;
 
-/** The part of a host's libvirt that pollers need. */
-interface HostLibvirt {
-  /** All domains, without waiting for busy ones. */
-  domainStats(options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<DomainStats[]>;
-}
+/** The part of a host's libvirt that pollers need. `domainStats`: all domains, without waiting for busy ones. */
+export type HostLibvirt = Pick<LibvirtClient, 'domainStats' | 'call'>;
 
 /** Both throw HOST_DOWN at once, with the reason, while the host is not connected. */
 export interface HostReaders {
@@ -19,11 +17,27 @@ export interface HostReaders {
   files(): HostFiles;
 }
 
-export type PollContext = { signal: AbortSignal; clock: Clock };
+export type PollContext<S = unknown> = {
+  host: Host;
+  signal: AbortSignal;
+  clock: Clock;
+  /** The newest sample that this poller took of this host since the service started. */
+  previous?: S | undefined;
+  /** UUIDs of the domains that events named: the only ones to read anew. Absent: read everything. */
+  changed?: ReadonlySet<string> | undefined;
+};
 
 export interface Poller<S> {
   readonly name: string;
+  /** What it reads; when the session loses that, the samples are no longer news. */
+  readonly part: 'libvirt' | 'files';
+  /** Whether its failure means that this part does not work; one poller a part does. */
+  readonly judgesPart: boolean;
+  /** Whether an event of a VM is a reason to poll. */
+  readonly followsEvents: boolean;
   /** The whole poll, milliseconds. */
   readonly timeoutMs: number;
-  poll(readers: HostReaders, context: PollContext): Promise<S>;
+  /** Between polls; undefined where the inventory does not want this poller. */
+  intervalMs(host: Host): number | undefined;
+  poll(readers: HostReaders, context: PollContext<S>): Promise<S>;
 }

@@ -1,6 +1,10 @@
-// Runs one poll: takes the host's readers, gives the poller a deadline and a turn on the host, stores the sample, and
-// reports how it went. It never connects: a poll of a host that is down fails at once with the reason. Whoever asks for a
-// poll that runs already gets that one.
+// Runs polls: takes the host's readers, gives the poller a deadline and a turn on the host, stores the sample, and reports
+// how it went. It never connects: a poll of a host that is down fails at once with the reason. Each poller runs once at a
+// time on a host:
+//
+//   asked for                  while a poll runs                 while one waits for its turn
+//   a whole poll               gets that one, if it is whole     makes that one whole
+//   again after an event       a poll after it                   adds its VM to that one
 import type { Clock } from '../core/clock.js';
 import { withDeadline } from '../core/deadline.js';
 import { asHostError, HostError } from '../core/errors.js';
@@ -14,25 +18,33 @@ export type Samples = { vms: VmsSample; system: SystemSample };
 export type PollerName = keyof Samples;
 export type PollOutcome = 'ok' | 'failed' | 'host-down';
 
-type Pollers = { [P in PollerName]: Poller<Samples[P]> };
+type Pollers = { readonly [P in PollerName]: Poller<Samples[P]> };
 
-const pollers: Pollers = { vms: vmsPoller, system: systemPoller };
+export const pollers: Pollers = { vms: vmsPoller, system: systemPoller };
 export const pollerNames = Object.keys(pollers) as PollerName[];
 
-/** What a poller needs of the session; when it is lost, its samples are no longer news. */
-export const partOf = { vms: 'libvirt', system: 'files' } as const;
+/** Between an event and the poll that it asks for: several events in a row are one poll. */
+const eventSettleMs = 250;
 
 export type HostPollsOptions = {
   fleet: Fleet;
   samples: SampleStore<Samples>;
   clock: Clock;
-  onSample(): void;
+  onSample<P extends PollerName>(host: string, poller: P, sample: Samples[P]): void;
   onDone(poller: PollerName, outcome: PollOutcome, durationMs: number): void;
 };
 
+/** UUIDs of VMs; undefined: any VM may have changed. */
+type Changed = Set<string> | undefined;
+
+type Turn = { begun: boolean; changed: Changed; done: Promise<void> };
+
 export class HostPolls {
   readonly #options: HostPollsOptions;
-  readonly #running = new Map<string, Promise<void>>();
+  /** The last turn that was asked for, by host and poller; at most one is begun and one waits. */
+  readonly #turns = new Map<string, Turn>();
+  /** By host: what events said within `eventSettleMs`. */
+  readonly #news = new Map<string, { changed: Changed }>();
 
   constructor(options: HostPollsOptions) {
     this.#options = options;
@@ -40,36 +52,75 @@ export class HostPolls {
 
   /** Throws the HostError that the poll failed with. */
   run(host: string, poller: string): Promise<void> {
-    const key = `${host}/${poller}`;
-    const running =
-      this.#running.get(key) ?? this.#run(host, poller).finally(() => this.#running.delete(key));
-    this.#running.set(key, running);
-    return running;
+    if (isPoller(poller)) return this.#turn(host, poller, undefined);
+    return Promise.reject(new HostError('BAD_REQUEST', { host, message: `no poller ${poller}` }));
   }
 
-  async #run(host: string, poller: string): Promise<void> {
-    if (!isPoller(poller)) throw new HostError('BAD_REQUEST', { host, message: `no poller ${poller}` });
+  /** An event says that this VM changed, or, without one, that any may have: whatever follows events is polled, soon. */
+  lookAgain(host: string, uuid?: string): void {
+    const news = this.#news.get(host);
+    if (news) {
+      news.changed = together(news.changed, uuid === undefined ? undefined : new Set([uuid]));
+      return;
+    }
+    const fresh = { changed: uuid === undefined ? undefined : new Set([uuid]) };
+    this.#news.set(host, fresh);
+    this.#options.clock.after(eventSettleMs, () => {
+      this.#news.delete(host);
+      const { host: wanted } = this.#options.fleet.find(host) ?? {};
+      for (const poller of pollerNames) {
+        const { followsEvents, intervalMs } = pollers[poller];
+        if (wanted && followsEvents && intervalMs(wanted) !== undefined)
+          this.#turn(host, poller, fresh.changed).catch(() => undefined);
+      }
+    });
+  }
+
+  #turn(host: string, poller: PollerName, changed: Changed): Promise<void> {
+    const key = `${host}/${poller}`;
+    const last = this.#turns.get(key);
+    if (last && !last.begun) {
+      last.changed = together(last.changed, changed);
+      return last.done;
+    }
+    if (last && last.changed === undefined && changed === undefined) return last.done;
+    const turn: Turn = { begun: false, changed: changed && new Set(changed), done: Promise.resolve() };
+    turn.done = this.#take(host, poller, turn, last).finally(() => {
+      if (this.#turns.get(key) === turn) this.#turns.delete(key);
+    });
+    this.#turns.set(key, turn);
+    return turn.done;
+  }
+
+  async #take(host: string, poller: PollerName, turn: Turn, before: Turn | undefined): Promise<void> {
+    await before?.done.catch(() => undefined);
+    turn.begun = true;
     const { clock, fleet, samples, onDone } = this.#options;
+    const { part, judgesPart } = pollers[poller];
     const startedMs = clock.monotonicMs();
     try {
-      await this.#poll(host, poller);
-      fleet.find(host)?.observe(partOf[poller], undefined);
+      await this.#poll(host, poller, turn.changed);
+      if (judgesPart) fleet.find(host)?.observe(part, undefined);
       onDone(poller, 'ok', clock.monotonicMs() - startedMs);
     } catch (error) {
       const failure = asHostError(error, { host, message: `the ${poller} poll broke` });
       samples.fail(host, poller, failure);
-      fleet.find(host)?.observe(partOf[poller], failure);
+      if (judgesPart) fleet.find(host)?.observe(part, failure);
       onDone(poller, failure.code === 'HOST_DOWN' ? 'host-down' : 'failed', clock.monotonicMs() - startedMs);
       throw failure;
     }
   }
 
-  async #poll<P extends PollerName>(host: string, name: P): Promise<void> {
+  async #poll<P extends PollerName>(host: string, name: P, changed: Changed): Promise<void> {
     const { clock, fleet, samples, onSample } = this.#options;
     const session = fleet.get(host);
     const poller: Pollers[P] = pollers[name];
+    const previous = samples.get(host, name)?.last?.sample;
     const sample = await withDeadline(
-      (signal) => session.queue.add(() => poller.poll(session, { signal, clock })),
+      (signal) =>
+        session.queue.add(() =>
+          poller.poll(session, { host: session.host, signal, clock, previous, changed }),
+        ),
       {
         timeoutMs: poller.timeoutMs,
         clock,
@@ -82,8 +133,12 @@ export class HostPolls {
     );
     if (fleet.find(host) !== session) return;
     samples.put(host, name, sample);
-    onSample();
+    onSample(host, name, sample);
   }
+}
+
+function together(some: Changed, more: Changed): Changed {
+  return some && more && new Set([...some, ...more]);
 }
 
 function isPoller(name: string): name is PollerName {

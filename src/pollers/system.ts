@@ -62,9 +62,13 @@ const diskExcluded = /^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$/;
 
 export const systemPoller: Poller<SystemSample> = {
   name: 'system',
+  part: 'files',
+  judgesPart: true,
+  followsEvents: false,
+  intervalMs: ({ poll }) => poll.intervalMs,
   timeoutMs: pollTimeoutMs,
-  async poll(readers, { signal: outer, clock }) {
-    const context = { signal: forManyReads(outer), clock };
+  async poll(readers, { host, signal: outer, clock }) {
+    const context = { host, signal: forManyReads(outer), clock };
     const problems = new Problems();
     const files = readers.files();
     const reader = new PartReader(files, problems, context);

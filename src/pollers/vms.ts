@@ -14,6 +14,10 @@ const callTimeoutMs = 10_000;
 
 export const vmsPoller: Poller<VmsSample> = {
   name: 'vms',
+  part: 'libvirt',
+  judgesPart: true,
+  followsEvents: true,
+  intervalMs: ({ poll }) => poll.intervalMs,
   timeoutMs: pollTimeoutMs,
   async poll(readers, { signal, clock }) {
     const stats = await readers.libvirt().domainStats({ timeoutMs: callTimeoutMs, signal });

@@ -8,6 +8,7 @@ import { fleetPage, hostPage, type Part } from '../../src/metrics/page.js';
 import { renderSystem } from '../../src/metrics/render-system.js';
 import { systemPoller } from '../../src/pollers/system.js';
 import { LocalFileReader } from '../../src/ssh/local-files.js';
+import { aHost } from '../support/host.js';
 import { until } from '../support/until.js';
 import { parseSeries, parseTypes, type Series, seriesKey } from '../unit/metrics/parse.js';
 
@@ -55,6 +56,7 @@ async function ours(): Promise<string> {
     },
   };
   const sample = await systemPoller.poll(readers, {
+    host: aHost(),
     signal: AbortSignal.timeout(10_000),
     clock: systemClock,
   });

@@ -9,6 +9,7 @@ import { hostPage } from '../../src/metrics/page.js';
 import { renderVms } from '../../src/metrics/render-vms.js';
 import type { HostReaders } from '../../src/pollers/poller.js';
 import { type VmsSample, vmsPoller } from '../../src/pollers/vms.js';
+import { aHost } from '../support/host.js';
 import { until } from '../support/until.js';
 import { parseSeries, type Series } from '../unit/metrics/parse.js';
 import { promtoolComplaints } from '../unit/metrics/promtool.js';
@@ -99,7 +100,7 @@ afterAll(async () => {
 });
 
 function poll(): Promise<VmsSample> {
-  return vmsPoller.poll(readers, { signal: AbortSignal.timeout(20_000), clock: systemClock });
+  return vmsPoller.poll(readers, { host: aHost(), signal: AbortSignal.timeout(20_000), clock: systemClock });
 }
 
 async function domstats(vm: string): Promise<Map<string, string>> {

@@ -5,6 +5,7 @@ import { isCounted } from '../../../src/pollers/filesystems.js';
 import type { HostReaders } from '../../../src/pollers/poller.js';
 import { systemPoller } from '../../../src/pollers/system.js';
 import type { ReadOptions } from '../../../src/ssh/file-reader.js';
+import { aHost } from '../../support/host.js';
 import { FakeFiles } from './fake-files.js';
 
 const statvfs = {
@@ -30,7 +31,11 @@ function readersOf(files: FakeFiles): HostReaders {
 }
 
 function poll(files: FakeFiles) {
-  return systemPoller.poll(readersOf(files), { signal: new AbortController().signal, clock: systemClock });
+  return systemPoller.poll(readersOf(files), {
+    host: aHost(),
+    signal: new AbortController().signal,
+    clock: systemClock,
+  });
 }
 
 function hostFiles(): FakeFiles {
@@ -160,7 +165,11 @@ describe('the system poller', () => {
       return new Promise((_, reject) => signal?.addEventListener('abort', () => reject(signal.reason)));
     };
     const controller = new AbortController();
-    const sample = systemPoller.poll(readersOf(files), { signal: controller.signal, clock: systemClock });
+    const sample = systemPoller.poll(readersOf(files), {
+      host: aHost(),
+      signal: controller.signal,
+      clock: systemClock,
+    });
     controller.abort(reason);
     await expect(sample).rejects.toBe(reason);
   });

@@ -4,6 +4,7 @@ import type { DomainStats } from '../../../src/libvirt/stats.js';
 import type { HostReaders } from '../../../src/pollers/poller.js';
 import { isBusy, vmsPoller } from '../../../src/pollers/vms.js';
 import { FakeClock } from '../../support/fake-clock.js';
+import { aHost } from '../../support/host.js';
 import { domainStats } from '../metrics/fixtures.js';
 
 const active = { name: 'web-1', uuid: '5c0a9b1e-2f53-4f5c-9d8e-1f2a3b4c5d6e', id: 3 };
@@ -35,7 +36,10 @@ describe('a VM is busy', () => {
 
 describe('the VM poller', () => {
   const readersOf = (domainStatsCall: () => Promise<DomainStats[]>): HostReaders => ({
-    libvirt: () => ({ domainStats: domainStatsCall }),
+    libvirt: () => ({
+      domainStats: domainStatsCall,
+      call: () => Promise.reject(new Error('the VM poller asks once')),
+    }),
     files: () => {
       throw new Error('the VM poller has no business with files');
     },
@@ -48,7 +52,7 @@ describe('the VM poller', () => {
       calls += 1;
       return [domainStats('web-1'), domainStats('stuck', withoutMonitor)];
     });
-    const sample = await vmsPoller.poll(readers, { signal, clock: new FakeClock(1000) });
+    const sample = await vmsPoller.poll(readers, { host: aHost(), signal, clock: new FakeClock(1000) });
     expect(calls).toBe(1);
     expect(sample.takenAtMs).toBe(1000);
     expect(sample.vms.map(({ domain, busy }) => [domain.name, busy])).toEqual([
@@ -61,7 +65,9 @@ describe('the VM poller', () => {
     const readers = readersOf(async () => {
       throw new HostError('CLOSED', { message: 'connection closed' });
     });
-    await expect(vmsPoller.poll(readers, { signal, clock: new FakeClock() })).rejects.toMatchObject({
+    await expect(
+      vmsPoller.poll(readers, { host: aHost(), signal, clock: new FakeClock() }),
+    ).rejects.toMatchObject({
       code: 'CLOSED',
     });
   });
