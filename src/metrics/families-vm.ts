@@ -12,7 +12,6 @@ export const vmFamilies = {
     '1 while libvirt cannot ask the VM for its figures because another operation holds it, so that some are missing.',
     'domain',
   ),
-  libvirt_domain_info: gauge('Identity of the VM; always 1.', 'domain', 'uuid'),
   libvirt_domain_info_state: gauge(
     "State of the VM as libvirt's number: 1 running, 2 blocked, 3 paused, 4 shutting down, 5 shut off, 6 crashed, 7 suspended by the guest.",
     'domain',
@@ -87,13 +86,15 @@ export const vmFamilies = {
   libvirt_domain_vcpu_maximum: gauge('Virtual CPUs that can be online.', 'domain'),
   libvirt_domain_vcpu_state: gauge('State of the virtual CPU: 0 offline, 1 running, 2 blocked.', ...vcpu),
   libvirt_domain_vcpu_time_seconds_total: counter('Time that the virtual CPU has run.', ...vcpu),
-  libvirt_domain_vcpu_wait_seconds_total: counter('Time that the virtual CPU has waited for I/O.', ...vcpu),
+  libvirt_domain_vcpu_wait_seconds_total: counter(
+    "Time that the virtual CPU wanted to run while the host ran something else, by the scheduler's wait_sum.",
+    ...vcpu,
+  ),
   libvirt_domain_vcpu_delay_seconds_total: counter(
-    'Time that the virtual CPU was ready to run while the host ran something else.',
+    'Time that the virtual CPU stood in the run queue of the host; the guest sees it as steal.',
     ...vcpu,
   ),
 
-  libvirt_domain_block_stats_info: gauge('Identity of the disk; always 1.', ...disk, 'source_file'),
   libvirt_domain_block_stats_read_bytes_total: counter('Data read from the disk.', ...disk),
   libvirt_domain_block_stats_read_requests_total: counter('Read requests to the disk.', ...disk),
   libvirt_domain_block_stats_read_time_seconds_total: counter('Time spent in reads of the disk.', ...disk),
@@ -109,7 +110,6 @@ export const vmFamilies = {
   ),
   libvirt_domain_block_stats_physicalsize_bytes: gauge('Size of the image of the disk on the host.', ...disk),
 
-  libvirt_domain_interface_stats_info: gauge('Identity of the network interface; always 1.', ...net),
   libvirt_domain_interface_stats_receive_bytes_total: counter('Data received by the interface.', ...net),
   libvirt_domain_interface_stats_receive_packets_total: counter('Packets received by the interface.', ...net),
   libvirt_domain_interface_stats_receive_errors_total: counter('Errors while receiving.', ...net),

@@ -1,5 +1,6 @@
 // Every family that can appear on a page of hosts, once, in the order of the page.
 
+import { detailsFamilies, domainJobFamilies } from './families-details.js';
 import { hostFamilies } from './families-own.js';
 import {
   type MemoryFamily,
@@ -15,6 +16,8 @@ import type { Family } from './family.js';
 export type FamilyName =
   | keyof typeof hostFamilies
   | keyof typeof vmFamilies
+  | keyof typeof detailsFamilies
+  | keyof typeof domainJobFamilies
   | keyof typeof systemFamilies
   | MemoryFamily
   | VmstatFamily
@@ -22,8 +25,12 @@ export type FamilyName =
   | SockstatFamily;
 
 export const families: ReadonlyMap<FamilyName, Family> = new Map(
-  Object.entries({ ...hostFamilies, ...vmFamilies, ...systemFamilies, ...systemFieldFamilies }) as [
-    FamilyName,
-    Family,
-  ][],
+  Object.entries({
+    ...hostFamilies,
+    ...vmFamilies,
+    ...detailsFamilies,
+    ...domainJobFamilies,
+    ...systemFamilies,
+    ...systemFieldFamilies,
+  }) as [FamilyName, Family][],
 );

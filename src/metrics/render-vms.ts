@@ -33,7 +33,6 @@ export function renderVms(lines: Lines, instance: string, { vms }: VmsSample): v
 
 function renderVm(lines: Lines, labels: string, vm: VmSample): void {
   lines.add('libvirt_domain_timed_out', labels, vm.busy ? 1 : 0);
-  lines.add('libvirt_domain_info', `${labels},${label('uuid', vm.domain.uuid)}`, 1);
   const state = vm.state.state;
   if (typeof state === 'number') {
     const words = stateWords[state] ?? 'unknown';
@@ -109,8 +108,6 @@ function renderDevices<S extends { name?: unknown }>(
 }
 
 function renderBlock(lines: Lines, labels: string, block: BlockStats): void {
-  const source = typeof block.path === 'string' ? `,${label('source_file', block.path)}` : '';
-  lines.add('libvirt_domain_block_stats_info', labels + source, 1);
   lines.add('libvirt_domain_block_stats_read_bytes_total', labels, block['rd.bytes']);
   lines.add('libvirt_domain_block_stats_read_requests_total', labels, block['rd.reqs']);
   lines.add('libvirt_domain_block_stats_read_time_seconds_total', labels, seconds(block['rd.times']));
@@ -125,7 +122,6 @@ function renderBlock(lines: Lines, labels: string, block: BlockStats): void {
 }
 
 function renderInterface(lines: Lines, labels: string, net: NetStats): void {
-  lines.add('libvirt_domain_interface_stats_info', labels, 1);
   lines.add('libvirt_domain_interface_stats_receive_bytes_total', labels, net['rx.bytes']);
   lines.add('libvirt_domain_interface_stats_receive_packets_total', labels, net['rx.pkts']);
   lines.add('libvirt_domain_interface_stats_receive_errors_total', labels, net['rx.errs']);
