@@ -4,6 +4,7 @@
 //      │               └──deadline or abort──► abandoned ──late reply──► slot free
 //      └──deadline or abort──► gone                      rejected once sent: unknown (libvirt's own refusal: failed)
 //
+// Calls in the background leave slots to the others: those that poll the whole host must not stand behind a stuck VM.
 // libvirtd goes on with a call that nobody waits for, so an abandoned call keeps its slot until its reply comes. One whose
 // deadline has passed is lost; when all slots are lost the connection is of no use and is given up. It knows no socket.
 import type { Clock, Timer } from '../core/clock.js';
@@ -16,9 +17,11 @@ import { protocolError, XdrReader, XdrWriter } from './wire/xdr.js';
 
 /** libvirtd serves 5 calls at a time per client; more would wait there, where nobody sees them. */
 export const callsInFlightMax = 5;
+/** Of those, calls in the background, the ones that hang included. */
+export const backgroundInFlightMax = 3;
 export const callsQueuedMax = 256;
 
-export type CallOptions = { timeoutMs: number; signal?: AbortSignal | undefined };
+export type CallOptions = { timeoutMs: number; signal?: AbortSignal | undefined; background?: boolean };
 
 export type CallFigures = {
   inFlight: number;
@@ -32,6 +35,7 @@ export type CallFigures = {
 type Call = {
   procedure: { name: string; number: number };
   payload: Buffer;
+  background: boolean;
   state: 'queued' | 'sent' | 'abandoned' | 'lost';
   /** Decodes the result for the caller; throws PROTOCOL_ERROR, and settles nothing, when it cannot. */
   resolve(result: Buffer): void;
@@ -68,7 +72,11 @@ export class Calls {
     };
   }
 
-  call<A, R>(procedure: Procedure<A, R>, args: A, { timeoutMs, signal }: CallOptions): Promise<R> {
+  call<A, R>(
+    procedure: Procedure<A, R>,
+    args: A,
+    { timeoutMs, signal, background = false }: CallOptions,
+  ): Promise<R> {
     return new Promise<R>((resolve, reject) => {
       const refusal = this.#refusal(signal);
       if (refusal) throw refusal;
@@ -76,6 +84,7 @@ export class Calls {
       const call: Call = {
         procedure,
         payload: this.#encode(procedure, args),
+        background,
         state: 'queued',
         resolve(result) {
           resolve(procedure.result.read(new XdrReader(result)));
@@ -135,8 +144,11 @@ export class Calls {
   }
 
   #fill(): void {
+    let background = 0;
+    for (const call of this.#bySerial.values()) if (call.background) background++;
     for (const call of this.#queue) {
       if (this.#bySerial.size >= callsInFlightMax) return;
+      if (call.background && background++ >= backgroundInFlightMax) continue;
       this.#queue.delete(call);
       const serial = this.#nextSerial();
       call.state = 'sent';

@@ -56,7 +56,8 @@ export type LibvirtClientOptions = {
   clock?: Clock;
 };
 
-export type CallOptions = { timeoutMs?: number; signal?: AbortSignal };
+/** `background`: a call that may wait behind all others, and that may hang. */
+export type CallOptions = { timeoutMs?: number; signal?: AbortSignal; background?: boolean };
 
 export class LibvirtClient implements AsyncDisposable {
   readonly host: string;

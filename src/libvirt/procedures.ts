@@ -53,6 +53,9 @@ const poolsMax = 4_096;
 const volumesMax = 16_384;
 const interfacesMax = 2_048;
 const addressesMax = 2_048;
+const guestParamsMax = 2_048;
+const guestFilesystemsMax = 256;
+const filesystemDisksMax = 256;
 
 /** What the payload of `connectGetAllDomainStats` is made of; the client reads it with DomainStatsDecoder instead. */
 export const domainStatsRecords = array(struct({ dom: domain, params: typedParams(paramsMax) }), domainsMax);
@@ -93,12 +96,37 @@ export const procedures = named({
   authList: procedure(66, nothing, struct({ types: array(int, authTypesMax) })),
   authPolkit: procedure(70, nothing, struct({ complete: int })),
   storagePoolRefresh: procedure(83, struct({ pool, flags: uint }), nothing),
+  storagePoolGetInfo: procedure(
+    87,
+    struct({ pool }),
+    /** Bytes. */
+    struct({ state: uint, capacity: uhyper, allocation: uhyper, available: uhyper }),
+  ),
   storageVolDelete: procedure(94, struct({ vol: volume, flags: uint }), nothing),
   storageVolLookupByPath: procedure(97, struct({ path: string }), struct({ vol: volume })),
   storageVolGetXmlDesc: procedure(99, struct({ vol: volume, flags: uint }), struct({ xml: string })),
   connectGetUri: procedure(110, nothing, struct({ uri: string })),
   domainIsPersistent: procedure(151, oneDomain, struct({ persistent: int })),
   connectGetLibVersion: procedure(157, nothing, struct({ libVer: uhyper })),
+  domainGetJobInfo: procedure(
+    163,
+    oneDomain,
+    /** Milliseconds and bytes. */
+    struct({
+      type: int,
+      timeElapsed: uhyper,
+      timeRemaining: uhyper,
+      dataTotal: uhyper,
+      dataProcessed: uhyper,
+      dataRemaining: uhyper,
+      memTotal: uhyper,
+      memProcessed: uhyper,
+      memRemaining: uhyper,
+      fileTotal: uhyper,
+      fileProcessed: uhyper,
+      fileRemaining: uhyper,
+    }),
+  ),
   domainHasManagedSaveImage: procedure(183, domainAndFlags, struct({ result: int })),
   domainSnapshotCreateXml: procedure(
     185,
@@ -138,6 +166,7 @@ export const procedures = named({
     struct({ dom: domain, needResults: int, flags: uint }),
     struct({ snapshots: array(snapshot, snapshotsMax), ret: int }),
   ),
+  domainGetHostname: procedure(277, domainAndFlags, struct({ hostname: string })),
   connectListAllStoragePools: procedure(
     281,
     struct({ needResults: int, flags: uint }),
@@ -147,6 +176,14 @@ export const procedures = named({
     282,
     struct({ pool, needResults: int, flags: uint }),
     struct({ vols: array(volume, volumesMax), ret: uint }),
+  ),
+  /** `period`: seconds. */
+  domainSetMemoryStatsPeriod: procedure(308, struct({ dom: domain, period: int, flags: uint }), nothing),
+  domainSetMemoryStatsPeriod: procedure(
+    308,
+    /** Seconds. */
+    struct({ dom: domain, period: int, flags: uint }),
+    nothing,
   ),
   connectDomainEventCallbackRegisterAny: procedure(
     316,
@@ -158,6 +195,22 @@ export const procedures = named({
     344,
     struct({ doms: array(domain, domainsMax), stats: uint, flags: uint }),
     rest,
+  ),
+  domainGetFsInfo: procedure(
+    349,
+    domainAndFlags,
+    struct({
+      info: array(
+        struct({
+          mountpoint: string,
+          name: string,
+          fstype: string,
+          devAlias: array(string, filesystemDisksMax),
+        }),
+        guestFilesystemsMax,
+      ),
+      ret: uint,
+    }),
   ),
   domainInterfaceAddresses: procedure(
     353,
@@ -172,6 +225,11 @@ export const procedures = named({
         interfacesMax,
       ),
     }),
+  ),
+  domainGetGuestInfo: procedure(
+    418,
+    struct({ dom: domain, types: uint, flags: uint }),
+    struct({ params: typedParams(guestParamsMax) }),
   ),
 });
 
@@ -195,6 +253,12 @@ export const authType = { none: 0, sasl: 1, polkit: 2 } as const;
 export const feature = { programKeepalive: 10 } as const;
 /** VIR_DOMAIN_EVENT_ID_*. */
 export const eventId = { lifecycle: 0, reboot: 1 } as const;
+/** VIR_CONNECT_LIST_DOMAINS_*. */
+export const listDomainsFlag = { active: 1, running: 16 } as const;
+/** VIR_DOMAIN_GUEST_INFO_*. */
+export const guestInfoType = { users: 1, os: 2, timezone: 4, hostname: 8, filesystem: 16 } as const;
+/** virDomainModificationImpact. */
+export const affect = { current: 0, live: 1 } as const;
 /** virDomainState, in order. */
 export const domainStates = [
   'nostate',
@@ -229,6 +293,12 @@ export const snapshotCreateFlag = { diskOnly: 16, quiesce: 64, atomic: 128 } as 
 export const snapshotDeleteFlag = { children: 1 } as const;
 /** VIR_DOMAIN_SNAPSHOT_REVERT_*. */
 export const snapshotRevertFlag = { running: 1, paused: 2, force: 4 } as const;
+/** VIR_DOMAIN_SNAPSHOT_LIST_*. */
+export const listSnapshotsFlag = { roots: 1 } as const;
+/** VIR_CONNECT_LIST_DOMAINS_*. */
+export const listDomainsFlag = { active: 1 } as const;
+/** VIR_DOMAIN_AFFECT_*. */
+export const affectFlag = { live: 1 } as const;
 /** VIR_CONNECT_LIST_STORAGE_POOLS_*. */
 export const listPoolsFlag = { active: 2 } as const;
 /** VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_*. */

@@ -1,5 +1,5 @@
 // What the operations read in a VM's definition. Values are libvirt's; what it leaves out is absent.
-import { childOf, childrenOf, parseXml, textOf, type XmlElement } from './xml.js';
+import { childOf, childrenOf, parseXml, textOf, type XmlElement } from '../libvirt/xml.js';
 
 export type DomainDisk = {
   /** `disk`, `cdrom`, `floppy`, `lun`. */

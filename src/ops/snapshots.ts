@@ -2,13 +2,13 @@
 // outside: they are escaped on writing, and on reading they are text and nothing else.
 import type { LibvirtClient } from '../libvirt/client.js';
 import { procedures, type SnapshotRef } from '../libvirt/procedures.js';
+import { childOf, childrenOf, escapeXml, parseXml, textOf } from '../libvirt/xml.js';
 import { bounded, readTimeoutMs } from './bounds.js';
 import { type DomainDisk, domainOf } from './domain-xml.js';
 import { isLibvirtError } from './failure.js';
 import { line, lines } from './job.js';
 import type { JobContext } from './operation.js';
 import { ifUnsupported, readVm, type VmFacts } from './vm.js';
-import { childOf, childrenOf, escapeXml, parseXml, textOf } from './xml.js';
 
 /** libvirt makes file names of it. */
 export const snapshotNameLengthMax = 128;

@@ -1,6 +1,7 @@
 // What libvirt knows of storage and of who uses it: volumes of active pools, definitions and snapshots of every VM. It only
 // reads, but for one thing: `refreshPools` makes libvirt look into its pools again.
 import { HostError } from '../core/errors.js';
+import { inTurns } from '../core/in-turns.js';
 import type { LibvirtClient } from '../libvirt/client.js';
 import { LibvirtError } from '../libvirt/errors.js';
 import {
@@ -11,15 +12,14 @@ import {
   type VolumeRef,
   xmlFlag,
 } from '../libvirt/procedures.js';
+import { childOf, parseXml } from '../libvirt/xml.js';
 import { actTimeoutMs, bounded, readTimeoutMs } from './bounds.js';
 import { type DomainDisk, parseDomain } from './domain-xml.js';
 import { isLibvirtError } from './failure.js';
-import { inTurns } from './in-turns.js';
 import type { JobContext } from './operation.js';
 import { disksInSnapshot, listSnapshots } from './snapshots.js';
 import type { Usage, Volume } from './storage.js';
 import { ifUnsupported } from './vm.js';
-import { childOf, parseXml } from './xml.js';
 
 /** Looks into every active pool anew; resolves with the names of those where that failed. */
 export async function refreshPools(client: LibvirtClient, ctx: JobContext): Promise<string[]> {

@@ -5,10 +5,10 @@ import { describe } from '../../core/errors.js';
 import type { LibvirtClient } from '../../libvirt/client.js';
 import { procedures } from '../../libvirt/procedures.js';
 import { versionText } from '../../libvirt/version.js';
+import { childOf, childrenOf, parseXml, textOf } from '../../libvirt/xml.js';
 import { bounded, readTimeoutMs } from '../bounds.js';
 import { onlyReads } from '../only-reads.js';
 import type { Facts, JobContext, Operation } from '../operation.js';
-import { childOf, childrenOf, parseXml, textOf } from '../xml.js';
 
 const Params = z.strictObject({});
 type Params = z.infer<typeof Params>;

@@ -2,13 +2,13 @@
 // does not allow over its read-only socket. What cannot be known is absent.
 import { z } from 'zod';
 import { HostError } from '../../core/errors.js';
+import { inTurns } from '../../core/in-turns.js';
 import type { LibvirtClient } from '../../libvirt/client.js';
 import { LibvirtError } from '../../libvirt/errors.js';
 import { procedures } from '../../libvirt/procedures.js';
 import { bounded, readTimeoutMs } from '../bounds.js';
 import { type DomainDisk, parseDomain } from '../domain-xml.js';
 import { type GuestInterface, readAddresses } from '../guest-addresses.js';
-import { inTurns } from '../in-turns.js';
 import { onlyReads } from '../only-reads.js';
 import type { JobContext, Operation } from '../operation.js';
 import { currentSnapshot, listSnapshots } from '../snapshots.js';

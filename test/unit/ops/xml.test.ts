@@ -1,8 +1,8 @@
 // XML from a host is hostile, text from a caller too: what is read is bounded and strict, and what is written comes back as it was.
 import { describe, expect, it } from 'vitest';
+import { childOf, escapeXml, parseXml } from '../../../src/libvirt/xml.js';
 import { parseDomain } from '../../../src/ops/domain-xml.js';
 import { disksInSnapshot, parseSnapshot, SnapshotName, snapshotXml } from '../../../src/ops/snapshots.js';
-import { childOf, escapeXml, parseXml } from '../../../src/ops/xml.js';
 
 describe('reading', () => {
   it.each([

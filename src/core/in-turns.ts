@@ -1,7 +1,11 @@
-// Many questions to one libvirtd, a few at a time: more would only wait in its queue, and ours is bounded.
-const atATime = 8;
+// Many questions to one daemon, a few at a time: more would only wait in its queue, and ours is bounded.
+const atATimeDefault = 8;
 
-export async function inTurns<T, R>(items: readonly T[], ask: (item: T) => Promise<R>): Promise<R[]> {
+export async function inTurns<T, R>(
+  items: readonly T[],
+  ask: (item: T) => Promise<R>,
+  atATime = atATimeDefault,
+): Promise<R[]> {
   const answers = new Array<R>(items.length);
   const turns = items.entries();
   const worker = async () => {
