@@ -4,7 +4,8 @@
 //      │               └──deadline or abort──► abandoned ──late reply──► slot free
 //      └──deadline or abort──► gone                      rejected once sent: unknown (libvirt's own refusal: failed)
 //
-// Calls in the background leave slots to the others: those that poll the whole host must not stand behind a stuck VM.
+// Calls in the background leave slots to the others: what polls the whole host must not stand behind a stuck VM. One that
+// libvirt left without an answer is not sent again until the answer comes, or a single VM would take all slots in time.
 // libvirtd goes on with a call that nobody waits for, so an abandoned call keeps its slot until its reply comes. One whose
 // deadline has passed is lost; when all slots are lost the connection is of no use and is given up. It knows no socket.
 import type { Clock, Timer } from '../core/clock.js';
@@ -80,10 +81,12 @@ export class Calls {
     return new Promise<R>((resolve, reject) => {
       const refusal = this.#refusal(signal);
       if (refusal) throw refusal;
+      const payload = this.#encode(procedure, args);
+      if (background) this.#refuseOwed(procedure, payload);
       const onAbort = () => this.#leave(call, (outcome) => this.#aborted(signal, outcome));
       const call: Call = {
         procedure,
-        payload: this.#encode(procedure, args),
+        payload,
         background,
         state: 'queued',
         resolve(result) {
@@ -181,6 +184,15 @@ export class Calls {
     if (this.#lost() < callsInFlightMax) return;
     const message = `libvirt left ${callsInFlightMax} calls without an answer`;
     this.#options.onExhausted(new HostError('TIMEOUT', { host, outcome: 'unknown', message }));
+  }
+
+  /** Throws when the same was asked before, was given up, and is still unanswered. */
+  #refuseOwed({ name, number }: { name: string; number: number }, payload: Buffer): void {
+    for (const { state, procedure, payload: asked } of this.#bySerial.values()) {
+      if (state === 'sent' || procedure.number !== number || !asked.equals(payload)) continue;
+      const message = `libvirt has not answered the last ${name} for the same yet`;
+      throw new HostError('HOST_BUSY', { host: this.#options.host, outcome: 'not-sent', message });
+    }
   }
 
   #lost(): number {
