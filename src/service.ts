@@ -10,6 +10,7 @@ import { Secret } from './core/secret.js';
 import type { Settings } from './core/settings.js';
 import { version } from './core/version.js';
 import { Fleet } from './fleet/fleet.js';
+import { OpsForPolls } from './fleet/ops-for-polls.js';
 import { OpsSessions } from './fleet/ops-session.js';
 import { SampleStore } from './fleet/samples.js';
 import { FleetPages } from './http/fleet-pages.js';
@@ -18,6 +19,7 @@ import type { Inventory } from './inventory/host.js';
 import { formatProblem, type Problem } from './inventory/problem.js';
 import { InventoryWatcher } from './inventory/watch.js';
 import { OwnMetrics } from './metrics/own.js';
+import type { FleetPageOptions } from './metrics/page.js';
 import type { Operations } from './ops/operation.js';
 import { loadOperations } from './ops/registry.js';
 import { HostPolls, pollerNames, pollers, type Samples } from './pollers/runner.js';
@@ -28,8 +30,11 @@ import { EmbeddedStore } from './queue/embedded-store.js';
 import { instanceId } from './queue/instance-id.js';
 import { admitJob, surroundingsOf } from './queue/job-surroundings.js';
 import { JobQueue } from './queue/jobs.js';
+import { jobsQueueName } from './queue/jobs-types.js';
 import { jobWork } from './queue/jobs-work.js';
+import { pollsQueueName } from './queue/polls-worker.js';
 import { PollQueue } from './queue/queue.js';
+import { readQueues } from './queue/queue-readings.js';
 import { SshConnector } from './ssh/connect.js';
 
 /** A service manager kills after 30 s: everything has ended before. */
@@ -50,6 +55,7 @@ export class Service {
   readonly #polls: HostPolls;
   readonly #own: OwnMetrics;
   readonly #opsSessions: OpsSessions;
+  readonly #opsForPolls: OpsForPolls;
   #inventory: Inventory;
   #problems: readonly Problem[] = [];
   #polled = false;
@@ -75,6 +81,7 @@ export class Service {
       log,
     };
     this.#opsSessions = new OpsSessions(transport);
+    this.#opsForPolls = new OpsForPolls(transport);
     this.#fleet = new Fleet({
       ...transport,
       onConnectFailure: ({ code }) => this.#own.connectFailed(code),
@@ -90,6 +97,7 @@ export class Service {
     this.#polls = new HostPolls({
       fleet: this.#fleet,
       samples: this.#samples,
+      opsLibvirt: (host, signal) => this.#opsForPolls.libvirt(host, signal),
       clock,
       onSample: () => {
         this.#polled = true;
@@ -101,7 +109,9 @@ export class Service {
     });
     this.#own = new OwnMetrics({
       version,
+      readQueues: () => readQueues({ [pollsQueueName]: this.#queue, [jobsQueueName]: this.#jobs }, clock),
       read: () => ({
+        samples: this.#pages.onShow(),
         sessions: this.#fleet.countByState(),
         storeUp: this.#queue?.state().state === 'up',
         inventoryHosts: this.#inventory.hosts.length,
@@ -134,6 +144,7 @@ export class Service {
     await this.#watcher?.reload();
     this.#fleet.retryNow();
     this.#opsSessions.retryNow();
+    this.#opsForPolls.retryNow();
   }
 
   /** Ends everything; resolves within `stopWithinMs`, whatever hangs. */
@@ -147,6 +158,7 @@ export class Service {
     await makeDirectory(this.#settings.dataDir);
     this.#parts.add(() => this.#fleet.stop());
     this.#parts.add(() => this.#opsSessions.close());
+    this.#parts.add(() => this.#opsForPolls.close());
     await this.#readMetricsToken();
     await this.#listen();
     const store = await this.#openStore();
@@ -175,15 +187,22 @@ export class Service {
       metricsToken: () => this.#metricsToken,
       log: this.#log,
       sources: {
-        fleetPage: async () => chain(this.#pages.all(), await this.#own.text()),
-        hostPage: (name) => this.#pages.one(name),
-        collectorPage: () => this.#own.text(),
+        fleetPage: (options) => this.#fleetPage(options),
+        hostPage: (name, format) => this.#pages.one(name, format),
+        collectorPage: (format) => this.#own.page(format),
+        sdHosts: () => this.#inventory.hosts,
+        scraped: (page, outcome, durationMs, bytes) => this.#own.scraped(page, outcome, durationMs, bytes),
         readiness: () => this.#readiness(),
       },
     });
     this.#parts.add(() => http.close());
     this.url = http.url;
     this.#log.info({ url: http.url, version }, 'listening');
+  }
+
+  async *#fleetPage(options: FleetPageOptions): AsyncGenerator<Buffer> {
+    yield* this.#pages.all(options);
+    yield Buffer.from(await this.#own.page(options.format));
   }
 
   async #readMetricsToken(): Promise<void> {
@@ -277,6 +296,7 @@ export class Service {
     this.#inventory = inventory;
     const names = new Set(inventory.hosts.map(({ name }) => name));
     this.#opsSessions.apply(inventory.hosts);
+    this.#opsForPolls.apply(inventory.hosts);
     await this.#fleet.apply(inventory.hosts);
     this.#link?.backend.reporter.apply(inventory.hosts);
     this.#samples.retain(names);
@@ -315,9 +335,4 @@ function inventoryDetail({ hosts }: Inventory, [first, ...more]: readonly Proble
   if (!first) return inForce;
   const others = more.length > 0 ? ` (and ${more.length} more)` : '';
   return `${inForce}; the file now has a problem and is not taken: ${formatProblem(first)}${others}`;
-}
-
-function* chain(pages: Iterable<string>, last: string): Generator<string> {
-  yield* pages;
-  yield last;
 }

@@ -1,8 +1,8 @@
 // The authorized_keys lines that confine our keys on a host: the polling key reads libvirt's read-only socket and files, the
 // jobs key reaches libvirt's read-write socket, and neither can run a command. It refuses to offer a line that gives more.
 import { summary } from '../core/errors.js';
-import { hasJobsKey, socketFor } from '../fleet/transport.js';
-import type { Host } from '../inventory/host.js';
+import { socketFor } from '../fleet/transport.js';
+import { type Host, hasJobsKey } from '../inventory/host.js';
 
 export type AuthorizedKey = {
   purpose: 'watching' | 'jobs';

@@ -2,12 +2,12 @@
 // wrong and how to mend it. It keeps nothing open, changes nothing, and refuses to run a command on the host.
 import { randomUUID } from 'node:crypto';
 import { type ErrorCode, HostError, hintOf, summary } from '../core/errors.js';
-import type { Host } from '../inventory/host.js';
+import { type Host, hasJobsKey } from '../inventory/host.js';
 import type { LibvirtClient } from '../libvirt/client.js';
 import { LibvirtError, libvirtCode } from '../libvirt/errors.js';
 import { procedures } from '../libvirt/procedures.js';
 import { versionText } from '../libvirt/version.js';
-import { hasJobsKey, openTransport, type Transport, type TransportDeps } from './transport.js';
+import { openTransport, type Transport, type TransportDeps } from './transport.js';
 
 const helper = 'virt-ssh-helper';
 

@@ -22,7 +22,11 @@ export const opsOpenTimeoutMs = 30_000;
 const hostKeyRetryFloorMs = 10_000;
 const closeTimeoutMs = 5_000;
 
-export type OpsSessionsDeps = TransportDeps & { openTransport?: typeof openTransport };
+export type OpsSessionsDeps = TransportDeps & {
+  openTransport?: typeof openTransport;
+  /** Default `opsIdleMs`. */
+  idleMs?: number;
+};
 
 /** One job's use of a host's connection; without it the connection may be closed as idle. */
 export interface OpsHold {
@@ -168,7 +172,7 @@ export class OpsSessions {
     connection.idle?.cancel();
     if (connection.users > 0 || connection.ended) return;
     const retired = this.#connections.get(connection.host.name) !== connection;
-    connection.idle = this.#deps.clock.after(retired ? 0 : opsIdleMs, () => {
+    connection.idle = this.#deps.clock.after(retired ? 0 : (this.#deps.idleMs ?? opsIdleMs), () => {
       this.#end(connection, notSent(connection.host.name, 'ABORTED', 'no job needs it'));
     });
   }

@@ -6,7 +6,7 @@ import type { Clock } from '../core/clock.js';
 import { withDeadline } from '../core/deadline.js';
 import { HostError } from '../core/errors.js';
 import type { Log } from '../core/log.js';
-import type { Host } from '../inventory/host.js';
+import { type Host, hasJobsKey } from '../inventory/host.js';
 import { LibvirtClient } from '../libvirt/client.js';
 import type { SshConnector, SshTarget } from '../ssh/connect.js';
 import type { FileReader } from '../ssh/files.js';
@@ -77,11 +77,6 @@ export async function openTransport(
     openFiles: (signal) => connection.files(signal ? { signal } : {}),
     close: () => connection.end(),
   };
-}
-
-/** Whether the inventory gives us what VM jobs need: a key of their own, or another user of the agent's keys. */
-export function hasJobsKey({ ssh }: Host): boolean {
-  return ssh.opsKeyFile !== undefined || (ssh.agent !== false && ssh.opsUser !== undefined);
 }
 
 /** A socket that the inventory names is the one for reading; jobs use the one beside it that libvirt has for writing. */

@@ -26,6 +26,8 @@ const unitMs: Record<string, number> = { ms: 1, s: secondMs, m: 60 * secondMs, h
 export const pollIntervalMinMs = 100;
 export const pollIntervalMaxMs = 3600 * secondMs;
 export const detailsIntervalMaxMs = 24 * 3600 * secondMs;
+/** Guests' agents are asked one after another, and a dead one takes seconds. */
+const guestIntervalMinMs = 5 * secondMs;
 
 /** Text of a raw value for people, never long and never a key that was pasted by mistake. */
 export function shown(raw: unknown): string {
@@ -242,6 +244,14 @@ export function duration(minMs: number, maxMs: number): (raw: unknown) => number
     if (ms >= minMs && ms <= maxMs) return Math.round(ms);
     return new Refusal(`must be from ${formatMs(minMs)} to ${formatMs(maxMs)}, not ${shown(raw)}`);
   };
+}
+
+/** How often guests' agents are asked, milliseconds; `off` is what a host may say over its groups. */
+export function guestInterval(raw: unknown): number | 'off' | Refusal {
+  if (raw === 'off' || raw === false) return 'off';
+  const ms = duration(guestIntervalMinMs, detailsIntervalMaxMs)(raw);
+  if (!(ms instanceof Refusal) || typeof raw === 'number') return ms;
+  return new Refusal(ms.message, ms.hint && 'Write it like 60s or 5m, or off.');
 }
 
 function formatMs(ms: number): string {

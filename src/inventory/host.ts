@@ -1,5 +1,6 @@
 // What the rest of the house knows of a host: the inventory with precedence applied, plain data that can be compared.
 // It refuses to hold secrets: keys and passphrases are paths of files.
+import type { CollectorName } from './collectors.js';
 
 export type Host = {
   /** Unique; the `instance` label. */
@@ -13,11 +14,21 @@ export type Host = {
   readonly labels: Readonly<Record<string, string>>;
   readonly ssh: HostSsh;
   readonly libvirt: HostLibvirt;
-  readonly poll: { readonly intervalMs: number; readonly detailsMs: number };
+  readonly poll: HostPoll;
   /** False: the host is only watched. */
   readonly ops: boolean;
   /** True: watched, but jobs are refused and alerts told. */
   readonly maintenance: boolean;
+};
+
+/** Milliseconds between polls. */
+export type HostPoll = {
+  readonly intervalMs: number;
+  readonly detailsMs: number;
+  /** Absent: agents in VMs are not asked. */
+  readonly guestMs?: number;
+  /** Which of the host's own figures are read; absent: all that there are. */
+  readonly collectors?: readonly CollectorName[];
 };
 
 export type HostSsh = {
@@ -56,3 +67,8 @@ export type InventoryDefaults = {
   /** From AGENT_POLL_INTERVAL. */
   pollIntervalMs: number;
 };
+
+/** Whether the inventory gives us what VM jobs need over SSH: a key of their own, or another user of the agent's keys. */
+export function hasJobsKey({ ssh }: Pick<Host, 'ssh'>): boolean {
+  return ssh.opsKeyFile !== undefined || (ssh.agent !== false && ssh.opsUser !== undefined);
+}

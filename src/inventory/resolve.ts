@@ -5,7 +5,14 @@ import { homedir } from 'node:os';
 import { resolve as resolvePath } from 'node:path';
 import { daemonUri, type LibvirtUri } from '../libvirt/uri.js';
 import type { Path } from './document.js';
-import type { Host, HostLibvirt, HostSsh, InventoryDefaults, JumpHost } from './host.js';
+import {
+  type Host,
+  type HostLibvirt,
+  type HostSsh,
+  hasJobsKey,
+  type InventoryDefaults,
+  type JumpHost,
+} from './host.js';
 import type { Complaint } from './problem.js';
 import type { HostEntry, Layer } from './schema.js';
 
@@ -45,7 +52,7 @@ export function resolveHost(entry: HostEntry, { layers, defaults, folder }: Cont
     ops: last(all.map((layer) => layer.ops)) ?? true,
     maintenance: last(all.map((layer) => layer.maintenance)) ?? false,
   };
-  return { host, conflicts: local ? [] : reachability(host) };
+  return { host, conflicts: [...(local ? [] : reachability(host)), ...withoutJobsKey(host)] };
 }
 
 /** What is wrong with a host's own keys together, whatever its groups say. */
@@ -75,6 +82,25 @@ function reachability({ ssh, address }: Host): Conflict[] {
     });
   }
   return conflicts;
+}
+
+/** Keys of `poll` that use the jobs key, on a host where there is none to use. */
+function withoutJobsKey(host: Host): Conflict[] {
+  const why = whyNoJobsKey(host);
+  if (!why || host.poll.guestMs === undefined) return [];
+  return [
+    {
+      path: [],
+      message: `asks guests' agents (poll.guest), which libvirt allows with the jobs key only, but ${why.message}`,
+      hint: `${why.hint}, or write poll: { guest: off } on this host.`,
+    },
+  ];
+}
+
+function whyNoJobsKey(host: Host): { message: string; hint: string } | undefined {
+  if (!host.ops) return { message: 'says ops: false', hint: 'Take ops: false out' };
+  if (host.connection === 'local' || hasJobsKey(host)) return undefined;
+  return { message: 'has none', hint: 'Set ssh.opsKeyFile (and ssh.opsUser)' };
 }
 
 function mergeSsh(layers: readonly Layer[], folder: string): HostSsh {
@@ -107,6 +133,8 @@ function mergePoll(layers: readonly Layer[], defaults: InventoryDefaults): Host[
   return {
     intervalMs: merged.interval ?? defaults.pollIntervalMs,
     detailsMs: merged.details ?? defaultDetailsMs,
+    ...(typeof merged.guest === 'number' && { guestMs: merged.guest }),
+    ...(merged.collectors && { collectors: merged.collectors }),
   };
 }
 

@@ -1,6 +1,7 @@
 // The shape of the inventory file. Strict: every key is known here or it is a problem. It judges one piece at a time
 // (defaults, one group, one host), so that a fault in one does not hide the faults in the others.
 import { z } from 'zod';
+import { collectorList } from './collectors.js';
 import * as field from './fields.js';
 import { Refusal } from './fields.js';
 
@@ -40,6 +41,8 @@ const Libvirt = z.strictObject({
 const Poll = z.strictObject({
   interval: value(field.duration(field.pollIntervalMinMs, field.pollIntervalMaxMs)).optional(),
   details: value(field.duration(field.pollIntervalMinMs, field.detailsIntervalMaxMs)).optional(),
+  guest: value(field.guestInterval).optional(),
+  collectors: value(collectorList).optional(),
 });
 
 const Labels = z.unknown().transform((raw, context): Record<string, string> => {

@@ -179,12 +179,6 @@ export const procedures = named({
   ),
   /** `period`: seconds. */
   domainSetMemoryStatsPeriod: procedure(308, struct({ dom: domain, period: int, flags: uint }), nothing),
-  domainSetMemoryStatsPeriod: procedure(
-    308,
-    /** Seconds. */
-    struct({ dom: domain, period: int, flags: uint }),
-    nothing,
-  ),
   connectDomainEventCallbackRegisterAny: procedure(
     316,
     struct({ eventId: int, dom: optional(domain) }),
@@ -257,8 +251,6 @@ export const eventId = { lifecycle: 0, reboot: 1 } as const;
 export const listDomainsFlag = { active: 1, running: 16 } as const;
 /** VIR_DOMAIN_GUEST_INFO_*. */
 export const guestInfoType = { users: 1, os: 2, timezone: 4, hostname: 8, filesystem: 16 } as const;
-/** virDomainModificationImpact. */
-export const affect = { current: 0, live: 1 } as const;
 /** virDomainState, in order. */
 export const domainStates = [
   'nostate',
@@ -295,8 +287,6 @@ export const snapshotDeleteFlag = { children: 1 } as const;
 export const snapshotRevertFlag = { running: 1, paused: 2, force: 4 } as const;
 /** VIR_DOMAIN_SNAPSHOT_LIST_*. */
 export const listSnapshotsFlag = { roots: 1 } as const;
-/** VIR_CONNECT_LIST_DOMAINS_*. */
-export const listDomainsFlag = { active: 1 } as const;
 /** VIR_DOMAIN_AFFECT_*. */
 export const affectFlag = { live: 1 } as const;
 /** VIR_CONNECT_LIST_STORAGE_POOLS_*. */

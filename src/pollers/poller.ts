@@ -1,20 +1,23 @@
 // What a poller is: a function from what one host lets us read to a typed sample. It keeps nothing between polls but what
 // its last sample says, never connects, and knows neither Prometheus nor the backend.
 import type { Clock } from '../core/clock.js';
+import type { OpsLibvirt } from '../fleet/ops-for-polls.js';
 import type { Host } from '../inventory/host.js';
 import type { LibvirtClient } from '../libvirt/client.js';
 import type { FileReader } from '../ssh/file-reader.js';
 
 /** The part of a host's files that pollers need. */
-export type HostFiles = Pick<FileReader, 'read' | 'list' | 'statvfs'>;
+export type HostFiles = Pick<FileReader, 'read' | 'list' | 'readlink' | 'statvfs'>;
 
 /** The part of a host's libvirt that pollers need. `domainStats`: all domains, without waiting for busy ones. */
 export type HostLibvirt = Pick<LibvirtClient, 'domainStats' | 'call'>;
 
-/** Both throw HOST_DOWN at once, with the reason, while the host is not connected. */
+/** `libvirt` and `files` throw HOST_DOWN at once, with the reason, while the host is not connected. */
 export interface HostReaders {
   libvirt(): HostLibvirt;
   files(): HostFiles;
+  /** Opened with the jobs key when it is not open; rejects where the inventory does not let polls use that. */
+  opsLibvirt?(signal: AbortSignal): Promise<OpsLibvirt>;
 }
 
 export type PollContext<S = unknown> = {

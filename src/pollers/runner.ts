@@ -9,8 +9,10 @@ import type { Clock } from '../core/clock.js';
 import { withDeadline } from '../core/deadline.js';
 import { asHostError, HostError } from '../core/errors.js';
 import type { Fleet } from '../fleet/fleet.js';
+import type { OpsLibvirt } from '../fleet/ops-for-polls.js';
 import type { SampleStore } from '../fleet/samples.js';
-import type { Poller } from './poller.js';
+import type { Host } from '../inventory/host.js';
+import type { HostReaders, Poller } from './poller.js';
 import { type SystemSample, systemPoller } from './system.js';
 import { type VmsSample, vmsPoller } from './vms.js';
 
@@ -29,6 +31,7 @@ const eventSettleMs = 250;
 export type HostPollsOptions = {
   fleet: Fleet;
   samples: SampleStore<Samples>;
+  opsLibvirt(host: Host, signal: AbortSignal): Promise<OpsLibvirt>;
   clock: Clock;
   onSample<P extends PollerName>(host: string, poller: P, sample: Samples[P]): void;
   onDone(poller: PollerName, outcome: PollOutcome, durationMs: number): void;
@@ -115,11 +118,16 @@ export class HostPolls {
     const { clock, fleet, samples, onSample } = this.#options;
     const session = fleet.get(host);
     const poller: Pollers[P] = pollers[name];
+    const readers: HostReaders = {
+      libvirt: () => session.libvirt(),
+      files: () => session.files(),
+      opsLibvirt: (signal) => this.#options.opsLibvirt(session.host, signal),
+    };
     const previous = samples.get(host, name)?.last?.sample;
     const sample = await withDeadline(
       (signal) =>
         session.queue.add(() =>
-          poller.poll(session, { host: session.host, signal, clock, previous, changed }),
+          poller.poll(readers, { host: session.host, signal, clock, previous, changed }),
         ),
       {
         timeoutMs: poller.timeoutMs,

@@ -154,6 +154,15 @@ describe('faults of keys and values', () => {
     ['poll: { interval: 0 }', /must be from 100ms to 1h, not 0$/],
     ['poll: { interval: -5s }', /must be a duration, not "-5s"/],
     ['poll: { details: 25h }', /must be from 100ms to 24h, not "25h"$/],
+    ['poll: { guest: 1s }', /poll\.guest must be from 5s to 24h, not "1s"$/],
+    [
+      'poll: { guest: never }',
+      /poll\.guest must be a duration, not "never"\. Write it like 60s or 5m, or off\.$/,
+    ],
+    [
+      'poll: { guest: true }',
+      /poll\.guest must be a duration, not true\. Write it like 60s or 5m, or off\.$/,
+    ],
     ['labels: [a]', /labels must be a mapping of names to text, not a list/],
     ['labels: { rack: 12 }', '4:21: host "a": labels.rack must be text, not 12. Write it in quotes: "12".'],
     [
@@ -289,6 +298,28 @@ describe('what hosts must be to each other', () => {
     expect(hostOf(oneHost('uri: qemu+ssh://a/system?sshauth=agent')).ssh.agent).toBe(true);
     expect(hostOf(oneHost('uri: qemu+ssh://a/system?keyfile=/k')).ssh.keyFile).toBe('/k');
     expect(hostOf(oneHost('uri: qemu:///system')).connection).toBe('local');
+  });
+
+  test("guests' agents are asked only where there is a jobs key to ask with", () => {
+    const guest = 'poll: { guest: 1m }';
+    const withKey = 'ssh: { keyFile: /k, opsKeyFile: /o }';
+    expect(problemsOf(oneHost('address: a', keyed, guest))).toEqual([
+      '3:5: host "a" asks guests\' agents (poll.guest), which libvirt allows with the jobs key only, but has none. ' +
+        'Set ssh.opsKeyFile (and ssh.opsUser), or write poll: { guest: off } on this host.',
+    ]);
+    expect(problemsOf(oneHost('address: a', withKey, guest, 'ops: false'))).toEqual([
+      expect.stringMatching(
+        /^3:5: .*but says ops: false\. Take ops: false out, or write poll: \{ guest: off \}/,
+      ),
+    ]);
+    expect(problemsOf(oneHost('uri: qemu:///system', guest, 'ops: false'))).toHaveLength(1);
+    expect(hostOf(oneHost('address: a', withKey, guest)).poll.guestMs).toBe(60_000);
+    expect(hostOf(oneHost('uri: qemu:///system', guest)).poll.guestMs).toBe(60_000);
+    const defaults = `version: 1\ndefaults: { ${keyed}, ${guest} }\nhosts:\n`;
+    for (const off of ['off', 'false', '"off"']) {
+      const host = hostOf(`${defaults}  - { name: a, address: a, poll: { guest: ${off} } }`);
+      expect(host.poll).not.toHaveProperty('guestMs');
+    }
   });
 
   test('a host is not its own jump host', () => {
