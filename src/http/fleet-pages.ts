@@ -3,9 +3,9 @@
 import type { Fleet } from '../fleet/fleet.js';
 import type { SampleStore } from '../fleet/samples.js';
 import { type HostSession, sessionStates } from '../fleet/session.js';
-import type { Lines } from '../metrics/exposition.js';
+import type { Format, Lines } from '../metrics/exposition.js';
 import { renderHostState } from '../metrics/host-state.js';
-import { fleetPage, hostPage, type Part } from '../metrics/page.js';
+import { type FleetPageOptions, fleetPage, hostPage, type Part } from '../metrics/page.js';
 import { renderSystem } from '../metrics/render-system.js';
 import { renderVms } from '../metrics/render-vms.js';
 import { type PollerName, pollerNames, pollers, type Samples } from '../pollers/runner.js';
@@ -27,15 +27,26 @@ export class FleetPages {
     private readonly heartbeatAgeMs: (host: string) => number | undefined,
   ) {}
 
-  /** The whole fleet in chunks, every series with its `instance`. */
-  all(): Iterable<string> {
-    return fleetPage(this.#parts(this.fleet.sessions()));
+  /** The whole fleet in chunks, every series with its `instance`; without the end of the page. */
+  all(options: FleetPageOptions): AsyncIterable<Buffer> {
+    const sessions = [...this.fleet.sessions()];
+    return fleetPage(() => this.#parts(sessions), options);
   }
 
   /** One host without the instance label; undefined for a host that the inventory does not have. */
-  one(name: string): string | undefined {
+  one(name: string, format: Format): string | undefined {
     const session = this.fleet.find(name);
-    return session && hostPage(name, this.#parts([session]));
+    return session && hostPage(name, this.#parts([session]), format);
+  }
+
+  /** Hosts whose sample is on show, by poller. */
+  onShow(): Record<PollerName, number> {
+    const sessions = [...this.fleet.sessions()];
+    const count = (poller: PollerName) => sessions.filter((session) => this.#isNews(session, poller)).length;
+    return Object.fromEntries(pollerNames.map((poller) => [poller, count(poller)])) as Record<
+      PollerName,
+      number
+    >;
   }
 
   *#parts(sessions: Iterable<HostSession>): Generator<Part> {

@@ -1,20 +1,16 @@
 // The HTTP face: metrics and health. It is handed plain sources and refuses to know where their answers come from.
 // Errors are problem+json (RFC 9457); what went wrong inside never reaches the caller.
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { Readable } from 'node:stream';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { HostError } from '../core/errors.js';
 import type { Log } from '../core/log.js';
 import type { Secret } from '../core/secret.js';
+import { addMetrics, type MetricsSources, problem } from './metrics-routes.js';
 
 export type Check = { ok: boolean; detail: string };
 export type Readiness = { ready: boolean; checks: Record<string, Check> };
 
-export type HttpSources = {
-  fleetPage(): Promise<Iterable<string>>;
-  /** Undefined for a host that the inventory does not have. */
-  hostPage(name: string): string | undefined;
-  collectorPage(): Promise<string>;
+export type HttpSources = MetricsSources & {
   readiness(): Readiness;
 };
 
@@ -28,8 +24,6 @@ export type HttpOptions = {
 };
 
 export type HttpServer = { url: string; close(): Promise<void> };
-
-const expositionType = 'text/plain; version=0.0.4; charset=utf-8';
 
 /** A client must send its request within this time, and may keep an idle connection this long. */
 const requestTimeoutMs = 10_000;
@@ -58,25 +52,12 @@ export async function serveHttp({
   app.setNotFoundHandler((request, reply) =>
     problem(reply, 404, `nothing is at ${request.url.split('?')[0]}`),
   );
-  addMetrics(app, sources, metricsToken);
+  addMetrics(app, { sources, guard: requireBearer(metricsToken), log });
   addHealth(app, sources);
   await listen(app, host, port);
   const [bound] = app.addresses();
   const taken = typeof bound === 'object' ? bound.port : port;
   return { url: `http://${urlHost(host)}:${taken}`, close: () => app.close() };
-}
-
-function addMetrics(app: FastifyInstance, sources: HttpSources, token: HttpOptions['metricsToken']): void {
-  const guarded = { onRequest: requireBearer(token) };
-  app.get('/metrics', guarded, async (_request, reply) => page(reply, await sources.fleetPage()));
-  app.get('/metrics/collector', guarded, async (_request, reply) =>
-    page(reply, [await sources.collectorPage()]),
-  );
-  app.get<{ Params: { name: string } }>('/metrics/hosts/:name', guarded, async (request, reply) => {
-    const text = sources.hostPage(request.params.name);
-    if (text === undefined) return problem(reply, 404, `no host ${request.params.name} in the inventory`);
-    return page(reply, [text]);
-  });
 }
 
 function addHealth(app: FastifyInstance, sources: HttpSources): void {
@@ -85,10 +66,6 @@ function addHealth(app: FastifyInstance, sources: HttpSources): void {
     const { ready, checks } = sources.readiness();
     return reply.code(ready ? 200 : 503).send({ status: ready ? 'ready' : 'not ready', checks });
   });
-}
-
-function page(reply: FastifyReply, parts: Iterable<string>): FastifyReply {
-  return reply.type(expositionType).send(Readable.from(parts, { objectMode: false }));
 }
 
 function requireBearer(token: HttpOptions['metricsToken']) {
@@ -104,10 +81,6 @@ function requireBearer(token: HttpOptions['metricsToken']) {
 function equal(a: string, b: string): boolean {
   const digest = (text: string) => createHash('sha256').update(text).digest();
   return timingSafeEqual(digest(a), digest(b));
-}
-
-function problem(reply: FastifyReply, status: number, detail: string): FastifyReply {
-  return reply.code(status).type('application/problem+json').send({ type: 'about:blank', status, detail });
 }
 
 async function listen(app: FastifyInstance, host: string, port: number): Promise<void> {

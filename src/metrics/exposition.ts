@@ -1,9 +1,17 @@
-// Prometheus' text format 0.0.4: label escaping, numbers, lines. Label values come from hosts: they are bounded, and what
-// the format cannot carry is replaced. It refuses to write a figure that is not there: no NaN, no invented 0.
+// Prometheus' text format 0.0.4 and OpenMetrics 1.0.0: label escaping, numbers, lines. Label values come from hosts: they
+// are bounded, and what the formats cannot carry is replaced. It refuses to write a figure that is not there: no NaN, no
+// invented 0.
 import type { FamilyName } from './families.js';
 import type { Family } from './family.js';
 
 const labelCharsMax = 1024;
+
+/** A family's text goes from the JavaScript heap into a buffer when it is this long: garbage collection copies none of it. */
+const pendingCharsMax = 16 * 1024;
+/** What a value takes, about, where only sizes are counted. */
+const valueCharsTypical = 12;
+
+export type Format = 'text' | 'openmetrics';
 
 /** A label value as it stands between the quotes. */
 export function escapeLabel(value: string): string {
@@ -25,28 +33,122 @@ export function label(name: string, value: string): string {
   return `${name}="${escapeLabel(value)}"`;
 }
 
-/** `# HELP` and `# TYPE`, each with its newline. */
-export function familyHead(name: string, { help, type }: Family): string {
-  return `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}\n# TYPE ${name} ${type}\n`;
+/** Each thing with its labels, once for the same labels: a host may say the same name twice, and a page may not. */
+export function* eachOnce<T>(things: Iterable<T>, labelsOf: (thing: T) => string): Generator<[T, string]> {
+  const seen = new Set<string>();
+  for (const thing of things) {
+    const labels = labelsOf(thing);
+    if (seen.has(labels)) continue;
+    seen.add(labels);
+    yield [thing, labels];
+  }
 }
 
-/** Collects lines by family: of all families, or of those that a pass over the fleet wants. */
-export class Lines {
-  readonly #texts = new Map<FamilyName, string>();
+/**
+ * `# HELP` and `# TYPE`, each with its newline. In OpenMetrics a counter's family has no `_total` (its samples do), untyped is
+ * unknown, and *_info stay gauges, as client_golang has them: an info family would have another name in either format.
+ */
+export function familyHead(name: string, { help, type }: Family, format: Format = 'text'): string {
+  let escaped = help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n');
+  if (format === 'text') return `# HELP ${name} ${escaped}\n# TYPE ${name} ${type}\n`;
+  escaped = escaped.replaceAll('"', '\\"');
+  const family = type === 'counter' ? name.replace(/_total$/, '') : name;
+  return `# HELP ${family} ${escaped}\n# TYPE ${family} ${type === 'untyped' ? 'unknown' : type}\n`;
+}
 
-  constructor(private readonly wanted?: ReadonlySet<FamilyName>) {}
+/** What ends a page; in OpenMetrics a page without it was cut off. */
+export function pageEnd(format: Format): string {
+  return format === 'openmetrics' ? '# EOF\n' : '';
+}
+
+/** The lines of one family. */
+class FamilyText {
+  #pending = '';
+  #blocks: Buffer[] = [];
+  chars = 0;
+
+  append(line: string): void {
+    this.chars += line.length;
+    this.#pending += line;
+    if (this.#pending.length >= pendingCharsMax) this.#flush();
+  }
+
+  take(): Buffer[] {
+    if (this.#pending) this.#flush();
+    const blocks = this.#blocks;
+    this.#blocks = [];
+    return blocks;
+  }
+
+  #flush(): void {
+    this.#blocks.push(Buffer.from(this.#pending));
+    this.#pending = '';
+  }
+}
+
+export type LinesOptions = {
+  /** All when absent. */
+  families?: Iterable<FamilyName>;
+  /** Beyond so many characters only sizes are counted, and no text is kept. */
+  charsMax?: number;
+  /** Leaves out the label `instance` of this host. */
+  without?: string;
+};
+
+/** Collects lines by family. */
+export class Lines {
+  readonly #texts: Map<FamilyName, FamilyText>;
+  readonly #all: boolean;
+  readonly #charsMax: number;
+  readonly #own: string;
+  #chars = 0;
+
+  constructor({ families, charsMax = Number.POSITIVE_INFINITY, without }: LinesOptions = {}) {
+    this.#texts = new Map([...(families ?? [])].map((name) => [name, new FamilyText()]));
+    this.#all = families === undefined;
+    this.#charsMax = charsMax;
+    this.#own = without === undefined ? '' : label('instance', without);
+  }
 
   /** Adds nothing when the value is not a finite number. `labels` are escaped already, `instance` the first. */
   add(family: FamilyName, labels: string, value: unknown): void {
     if (typeof value !== 'number' || !Number.isFinite(value)) return;
-    if (this.wanted && !this.wanted.has(family)) return;
-    const text = this.#texts.get(family);
-    const line = `${family}{${labels}} ${value}\n`;
-    this.#texts.set(family, text === undefined ? line : text + line);
+    const text = this.#texts.get(family) ?? this.#begin(family);
+    if (!text) return;
+    if (this.isOver) text.chars += family.length + labels.length + valueCharsTypical;
+    else this.#write(text, family, labels, value);
   }
 
-  /** Complete lines of each family that has any. */
-  texts(): ReadonlyMap<FamilyName, string> {
-    return this.#texts;
+  /** More text came than `charsMax`: it is gone, sizes are there. */
+  get isOver(): boolean {
+    return this.#chars > this.#charsMax;
+  }
+
+  /** Characters of each family that has lines. */
+  sizes(): Map<FamilyName, number> {
+    return new Map(
+      [...this.#texts].filter(([, { chars }]) => chars > 0).map(([name, { chars }]) => [name, chars]),
+    );
+  }
+
+  /** Complete lines of a family, and forgets them. */
+  take(family: FamilyName): Buffer[] {
+    return this.#texts.get(family)?.take() ?? [];
+  }
+
+  #begin(family: FamilyName): FamilyText | undefined {
+    if (!this.#all) return undefined;
+    const text = new FamilyText();
+    this.#texts.set(family, text);
+    return text;
+  }
+
+  #write(text: FamilyText, family: FamilyName, labels: string, value: number): void {
+    let shown = labels;
+    if (this.#own && labels.startsWith(this.#own)) shown = labels.slice(this.#own.length + 1);
+    const line = shown ? `${family}{${shown}} ${value}\n` : `${family} ${value}\n`;
+    text.append(line);
+    this.#chars += line.length;
+    if (this.isOver) for (const held of this.#texts.values()) held.take();
   }
 }

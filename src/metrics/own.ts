@@ -1,6 +1,7 @@
 // The collector's own figures, on a registry of their own. Figures of the present (sessions, store, inventory) are read
 // when the page is asked for. It refuses labels that grow with the fleet: what concerns one host is on the host's page.
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { type Format, pageEnd } from './exposition.js';
 import { ownFamilies } from './families-own.js';
 
 /** Absent figures have no series. */
@@ -16,8 +17,13 @@ export type BackendReadings = {
   certificateExpiryMs: { ours: number | undefined; backend: number | undefined };
 };
 
+/** Of one queue. */
+export type QueueReadings = { jobs: Readonly<Record<string, number>>; oldestWaitMs: number };
+
 /** What holds now. An absent figure has no series. */
 export type OwnReadings = {
+  /** Hosts whose sample is on show, by poller. */
+  samples: Readonly<Record<string, number>>;
   /** Hosts in each session state, all states given. */
   sessions: Readonly<Record<string, number>>;
   storeUp?: boolean | undefined;
@@ -30,14 +36,22 @@ export type OwnReadings = {
 export type OwnMetricsOptions = {
   version: string;
   read: () => OwnReadings;
+  /** By name; a queue whose store does not answer is left out. Resolves in bounded time. */
+  readQueues: () => Promise<Readonly<Record<string, QueueReadings>>>;
 };
+
+export type ScrapeOutcome = 'ok' | 'gone' | 'late' | 'refused' | 'failed';
 
 const jobSecondsBuckets = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 const queueSecondsBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300];
+const scrapeSecondsBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 const pollSecondsBuckets = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
 /** Gauges that prom-client calls totals; the same figures by type stay. */
 const misnamed = ['handles', 'requests', 'resources'].map((what) => `outrigger_nodejs_active_${what}_total`);
+
+/** What prom-client says of an event loop that was not measured yet. */
+const absent = /^\S+ nan\n/gim;
 
 export class OwnMetrics {
   readonly #registry = new Registry();
@@ -48,6 +62,13 @@ export class OwnMetrics {
   });
   readonly #polls = this.#counter('outrigger_polls_total');
   readonly #skipped = this.#counter('outrigger_polls_skipped_total');
+  readonly #scrapes = this.#counter('outrigger_scrapes_total');
+  readonly #scrapeBytes = this.#counter('outrigger_scrape_bytes_total');
+  readonly #scrapeSeconds = new Histogram({
+    ...described('outrigger_scrape_duration_seconds'),
+    buckets: scrapeSecondsBuckets,
+    registers: [this.#registry],
+  });
   readonly #connectFailures = this.#counter('outrigger_connect_failures_total');
   readonly #jobs = this.#counter('outrigger_jobs_total');
   readonly #jobSeconds = new Histogram({
@@ -68,12 +89,17 @@ export class OwnMetrics {
   });
   readonly #repairs = this.#counter('outrigger_scheduler_repairs_total');
 
-  constructor({ version, read }: OwnMetricsOptions) {
+  constructor({ version, read, readQueues }: OwnMetricsOptions) {
     this.#gauge('outrigger_build_info', (gauge) => gauge.set({ version, node_version: process.version }, 1));
     this.#gauge('outrigger_session_state', (gauge) => {
       gauge.reset();
       for (const [state, hosts] of Object.entries(read().sessions)) gauge.set({ state }, hosts);
     });
+    this.#gauge('outrigger_samples', (gauge) => {
+      gauge.reset();
+      for (const [poller, hosts] of Object.entries(read().samples)) gauge.set({ poller }, hosts);
+    });
+    this.#queueGauges(readQueues);
     this.#gauge('outrigger_store_up', (gauge) => {
       const { storeUp } = read();
       if (storeUp === undefined) gauge.remove();
@@ -134,12 +160,45 @@ export class OwnMetrics {
     this.#connectFailures.inc({ code });
   }
 
+  /** A request for a page of metrics; `bytes` are those sent, before compression. */
+  scraped(page: string, outcome: ScrapeOutcome, durationMs: number, bytes: number): void {
+    this.#scrapes.inc({ page, outcome });
+    this.#scrapeBytes.inc({ page }, bytes);
+    if (outcome === 'ok') this.#scrapeSeconds.observe({ page }, durationMs / 1000);
+  }
+
   schedulerRepaired(): void {
     this.#repairs.inc();
   }
 
-  text(): Promise<string> {
-    return this.#registry.metrics();
+  /** A page by itself, or the end of another. */
+  async page(format: Format): Promise<string> {
+    const text = (await this.#registry.metrics()).replaceAll(absent, '');
+    return (format === 'text' ? text : asOpenMetrics(text)) + pageEnd(format);
+  }
+
+  /** Two gauges, and pages at the same time, from one reading. */
+  #queueGauges(readQueues: OwnMetricsOptions['readQueues']): void {
+    let asked: ReturnType<typeof readQueues> | undefined;
+    const read = () => {
+      asked ??= readQueues().finally(() => {
+        asked = undefined;
+      });
+      return asked;
+    };
+    this.#gauge('outrigger_queue_jobs', async (gauge) => {
+      const queues = await read();
+      gauge.reset();
+      for (const [queue, { jobs }] of Object.entries(queues)) {
+        for (const [state, count] of Object.entries(jobs)) gauge.set({ queue, state }, count);
+      }
+    });
+    this.#gauge('outrigger_queue_oldest_wait_seconds', async (gauge) => {
+      const queues = await read();
+      gauge.reset();
+      for (const [queue, { oldestWaitMs }] of Object.entries(queues))
+        gauge.set({ queue }, oldestWaitMs / 1000);
+    });
   }
 
   #backendGauge(
@@ -159,15 +218,26 @@ export class OwnMetrics {
     return new Counter({ ...described(name), registers: [this.#registry] });
   }
 
-  #gauge(name: keyof typeof ownFamilies, collect: (gauge: Gauge) => void): void {
+  #gauge(name: keyof typeof ownFamilies, collect: (gauge: Gauge) => void | Promise<void>): void {
     new Gauge({
       ...described(name),
       registers: [this.#registry],
       collect() {
-        collect(this);
+        return collect(this);
       },
     });
   }
+}
+
+/** prom-client's own OpenMetrics is a switch of the whole registry, which pages at the same time would pull at. */
+function asOpenMetrics(text: string): string {
+  return text
+    .replaceAll(/^# HELP (\S+) (.*)\n# TYPE \S+ (\S+)$/gm, (_, name: string, help: string, type: string) => {
+      const family = type === 'counter' ? name.replace(/_total$/, '') : name;
+      return `# HELP ${family} ${help.replaceAll('"', '\\"')}\n# TYPE ${family} ${type}`;
+    })
+    .replaceAll(/(?<=[{,]le="-?\d+)(?=")/g, '.0')
+    .replaceAll('\n\n', '\n');
 }
 
 function flag(value: boolean | undefined): number | undefined {

@@ -1,9 +1,10 @@
 // Renders a host's own figures. A part that the sample lacks has no line.
+import type { Filesystem } from '../pollers/filesystems.js';
 import type { DiskStats } from '../pollers/proc/diskstats.js';
 import type { NetDevice } from '../pollers/proc/netdev.js';
 import type { KernelStat } from '../pollers/proc/stat.js';
 import type { SystemSample } from '../pollers/system.js';
-import { escapeLabel, type Lines, label } from './exposition.js';
+import { eachOnce, escapeLabel, type Lines, label } from './exposition.js';
 import type { FamilyName } from './families.js';
 import { memoryFamilies, netstatNames, osInfoLabels, sockstatNames, vmstatNames } from './families-system.js';
 
@@ -13,9 +14,10 @@ export function renderSystem(lines: Lines, instance: string, sample: SystemSampl
   renderGeneral(lines, host, sample);
   renderFrequencies(lines, host, sample);
   renderFields(lines, host, sample);
-  for (const disk of sample.disks ?? []) renderDisk(lines, `${host},${label('device', disk.device)}`, disk);
-  for (const device of sample.netDevices ?? []) {
-    renderNetDevice(lines, `${host},${label('device', device.device)}`, device);
+  const deviceOf = ({ device }: { device: string }) => `${host},${label('device', device)}`;
+  for (const [disk, labels] of eachOnce(sample.disks ?? [], deviceOf)) renderDisk(lines, labels, disk);
+  for (const [device, labels] of eachOnce(sample.netDevices ?? [], deviceOf)) {
+    renderNetDevice(lines, labels, device);
   }
   renderFilesystems(lines, host, sample);
   renderIdentity(lines, host, sample);
@@ -28,8 +30,7 @@ function renderStat(lines: Lines, host: string, stat: KernelStat): void {
   lines.add('node_intr_total', host, stat.interrupts);
   lines.add('node_procs_running', host, stat.processesRunning);
   lines.add('node_procs_blocked', host, stat.processesBlocked);
-  for (const times of stat.cpus) {
-    const cpu = `${host},cpu="${times.cpu}"`;
+  for (const [times, cpu] of eachOnce(stat.cpus, (one) => `${host},cpu="${one.cpu}"`)) {
     for (const mode of cpuModes) lines.add('node_cpu_seconds_total', `${cpu},mode="${mode}"`, times[mode]);
     lines.add('node_cpu_guest_seconds_total', `${cpu},mode="nice"`, times.guestNice);
     lines.add('node_cpu_guest_seconds_total', `${cpu},mode="user"`, times.guest);
@@ -58,8 +59,7 @@ function renderGeneral(lines: Lines, host: string, sample: SystemSample): void {
 }
 
 function renderFrequencies(lines: Lines, host: string, { frequencies = [] }: SystemSample): void {
-  for (const frequency of frequencies) {
-    const cpu = `cpu="${frequency.cpu}"`;
+  for (const [frequency, cpu] of eachOnce(frequencies, (one) => `cpu="${one.cpu}"`)) {
     if (frequency.package === undefined && frequency.core === undefined) {
       lines.add('node_cpu_scaling_frequency_hertz', `${host},${cpu}`, frequency.hertz);
     } else {
@@ -128,11 +128,9 @@ function renderNetDevice(lines: Lines, labels: string, device: NetDevice): void 
 }
 
 function renderFilesystems(lines: Lines, host: string, { filesystems = [] }: SystemSample): void {
-  const seen = new Set<string>();
-  for (const { device, fstype, mountpoint, readOnly, space } of filesystems) {
-    const labels = `${host},${label('device', device)},${label('fstype', fstype)},${label('mountpoint', mountpoint)}`;
-    if (seen.has(labels)) continue;
-    seen.add(labels);
+  const labelsOf = ({ device, fstype, mountpoint }: Filesystem) =>
+    `${host},${label('device', device)},${label('fstype', fstype)},${label('mountpoint', mountpoint)}`;
+  for (const [{ readOnly, space }, labels] of eachOnce(filesystems, labelsOf)) {
     lines.add('node_filesystem_readonly', labels, readOnly ? 1 : 0);
     lines.add('node_filesystem_device_error', labels, space ? 0 : 1);
     lines.add('node_filesystem_size_bytes', labels, space?.sizeBytes);

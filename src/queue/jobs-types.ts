@@ -80,6 +80,8 @@ export type JobView = {
 export type JobsStats = Record<JobState, number> & {
   /** In this process. */
   running: number;
+  /** How long the job that waits longest has been due. */
+  oldestWaitMs: number;
 };
 
 /** How a delivery of a job ends. */

@@ -24,6 +24,7 @@ import {
 import { JobWatch } from './jobs-watch.js';
 import { createJobsWorker, ownerName } from './jobs-worker.js';
 import { keyPrefix } from './polls-worker.js';
+import { oldestWaitMs } from './queue-readings.js';
 import { closeWorker } from './worker-close.js';
 
 const hostCapDefault = 4;
@@ -179,7 +180,11 @@ export class JobQueue implements AsyncDisposable {
   /** Undefined while the store is away. */
   async stats(): Promise<JobsStats | undefined> {
     try {
-      const counts = await this.#store().getJobCounts(...jobStates, 'prioritized');
+      const queue = this.#store();
+      const [counts, waitMs] = await Promise.all([
+        queue.getJobCounts(...jobStates, 'prioritized'),
+        oldestWaitMs(queue, this.#clock.wallMs()),
+      ]);
       const of = (state: string) => counts[state] ?? 0;
       return {
         waiting: of('waiting') + of('prioritized'),
@@ -188,6 +193,7 @@ export class JobQueue implements AsyncDisposable {
         completed: of('completed'),
         failed: of('failed'),
         running: this.#engine.size,
+        oldestWaitMs: waitMs,
       };
     } catch {
       return undefined;

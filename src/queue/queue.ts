@@ -10,6 +10,7 @@ import { type StoreAddress, StoreClients } from './connection.js';
 import { ErrorGate } from './error-gate.js';
 import { type PollRun, PollRunner, type SkipCause } from './poll-runner.js';
 import { createPollsWorker, keyPrefix, pollsQueueName } from './polls-worker.js';
+import { oldestWaitMs } from './queue-readings.js';
 import {
   type Diagnosis,
   diagnose,
@@ -63,6 +64,8 @@ export type PollQueueStats = {
   delayed: number;
   completed: number;
   failed: number;
+  /** How long the job that waits longest has been due. */
+  oldestWaitMs: number;
 };
 
 export class PollQueue implements AsyncDisposable {
@@ -162,11 +165,14 @@ export class PollQueue implements AsyncDisposable {
     const queue = this.#queue;
     if (!queue || !this.#monitor.isUp() || this.#closing) return undefined;
     try {
-      const counts = await this.#bounded(statsTimeoutMs, () =>
-        queue.getJobCounts('waiting', 'active', 'delayed', 'completed', 'failed'),
+      const [counts, waitMs] = await this.#bounded(statsTimeoutMs, () =>
+        Promise.all([
+          queue.getJobCounts('waiting', 'active', 'delayed', 'completed', 'failed'),
+          oldestWaitMs(queue, this.#clock.wallMs()),
+        ]),
       );
       const { waiting = 0, active = 0, delayed = 0, completed = 0, failed = 0 } = counts;
-      return { waiting, active, delayed, completed, failed };
+      return { waiting, active, delayed, completed, failed, oldestWaitMs: waitMs };
     } catch {
       return undefined;
     }

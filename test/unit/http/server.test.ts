@@ -11,9 +11,14 @@ afterEach(async () => {
 });
 
 const sources: HttpSources = {
-  fleetPage: async () => ['node_load1{instance="kvm-1"} 1\n', 'outrigger_store_up 1\n'],
+  async *fleetPage() {
+    yield Buffer.from('node_load1{instance="kvm-1"} 1\n');
+    yield Buffer.from('outrigger_store_up 1\n');
+  },
   hostPage: (name) => (name === 'kvm-1' ? 'node_load1 1\n' : undefined),
   collectorPage: async () => 'outrigger_store_up 1\n',
+  sdHosts: () => [{ name: 'kvm-1', labels: { rack: 'r1' } }],
+  scraped: () => {},
   readiness: () => ({ ready: true, checks: { store: { ok: true, detail: 'up' } } }),
 };
 
@@ -46,7 +51,7 @@ describe('metrics', () => {
   it('answers 404 as a problem for a host that is not in the inventory, and for any other path', async () => {
     const url = await serve();
     for (const [path, detail] of [
-      ['/metrics/hosts/kvm-9', 'no host kvm-9 in the inventory'],
+      ['/metrics/hosts/kvm-9', 'no such host in the inventory'],
       ['/nothing?a=b', 'nothing is at /nothing'],
     ] as const) {
       const answer = await fetch(url + path);
@@ -59,7 +64,7 @@ describe('metrics', () => {
     const url = await serve({}, new Secret('s3cret'));
     const status = async (path: string, authorization?: string) =>
       (await fetch(url + path, authorization ? { headers: { authorization } } : {})).status;
-    for (const path of ['/metrics', '/metrics/collector', '/metrics/hosts/kvm-1']) {
+    for (const path of ['/metrics', '/metrics/collector', '/metrics/hosts/kvm-1', '/sd/prometheus']) {
       expect(await status(path)).toBe(401);
       expect(await status(path, 'Bearer wrong')).toBe(401);
       expect(await status(path, 'Basic s3cret')).toBe(401);

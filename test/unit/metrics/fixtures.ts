@@ -1,7 +1,7 @@
 // Samples as pollers return them, for tests of rendering.
 import type { DomainStats } from '../../../src/libvirt/stats.js';
 import { Lines } from '../../../src/metrics/exposition.js';
-import type { Part } from '../../../src/metrics/page.js';
+import { type FleetPageOptions, fleetPage, type Part } from '../../../src/metrics/page.js';
 import type { SystemSample } from '../../../src/pollers/system.js';
 import type { VmSample } from '../../../src/pollers/vms.js';
 
@@ -195,5 +195,17 @@ export function systemSample(over: Partial<SystemSample> = {}): SystemSample {
 export function rendered(part: Part): ReadonlyMap<string, string> {
   const lines = new Lines();
   part(lines);
-  return lines.texts();
+  return new Map([...lines.sizes().keys()].map((name) => [name, Buffer.concat(lines.take(name)).toString()]));
+}
+
+/** The page of a fleet, whole. */
+export async function fleetText(
+  parts: readonly Part[],
+  options: Partial<FleetPageOptions> = {},
+): Promise<string> {
+  const { signal } = new AbortController();
+  const chunks: Buffer[] = [];
+  for await (const chunk of fleetPage(() => parts, { signal, format: 'text', ...options }))
+    chunks.push(chunk);
+  return Buffer.concat(chunks).toString();
 }

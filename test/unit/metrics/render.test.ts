@@ -7,14 +7,14 @@ import {
   vmstatNames,
 } from '../../../src/metrics/families-system.js';
 import { type HostStateView, renderHostState } from '../../../src/metrics/host-state.js';
-import { fleetPage, hostPage, type Part } from '../../../src/metrics/page.js';
+import { hostPage, type Part } from '../../../src/metrics/page.js';
 import { renderSystem } from '../../../src/metrics/render-system.js';
 import { renderVms } from '../../../src/metrics/render-vms.js';
 import { netstatFields, sockstatFields } from '../../../src/pollers/proc/netstat.js';
 import { vmstatFields } from '../../../src/pollers/proc/vmstat.js';
 import type { SystemSample } from '../../../src/pollers/system.js';
 import type { VmSample } from '../../../src/pollers/vms.js';
-import { rendered, running, stopped, systemSample } from './fixtures.js';
+import { fleetText, rendered, running, stopped, systemSample } from './fixtures.js';
 import { parseSeries, seriesKey } from './parse.js';
 import { promtoolComplaints } from './promtool.js';
 
@@ -57,8 +57,8 @@ function host(instance: string): Part[] {
 
 const seriesOf = (sample: Rendered) => parseSeries([...sample.values()].join(''));
 
-describe('a page', () => {
-  const fleet = [...fleetPage([...host('kvm-01'), ...host('kvm-02')])].join('');
+describe('a page', async () => {
+  const fleet = await fleetText([...host('kvm-01'), ...host('kvm-02')]);
 
   it('of the fleet is clean for promtool, but for the inherited camelCase of node_exporter', () => {
     const inherited =

@@ -1,0 +1,226 @@
+// The pages of metrics as Prometheus asks for them: format, compression, deadline, and a bound on how many are made at a
+// time. A page is sent as fast as its reader takes it and is held nowhere. It refuses to let a page that was cut off look
+// complete: before the first byte it is a 503, after it the connection is reset.
+import { pipeline } from 'node:stream/promises';
+import { createGzip } from 'node:zlib';
+import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestAsyncHookHandler } from 'fastify';
+import { type Clock, systemClock } from '../core/clock.js';
+import type { Log } from '../core/log.js';
+import type { Format } from '../metrics/exposition.js';
+import type { ScrapeOutcome } from '../metrics/own.js';
+import { acceptsGzip, contentTypes, formatFor } from './encodings.js';
+import { type SdHost, sdTargets } from './sd.js';
+
+export type PageOptions = {
+  /** Ends the making of the page. */
+  signal: AbortSignal;
+  format: Format;
+};
+
+export type MetricsSources = {
+  fleetPage(options: PageOptions): AsyncIterable<Buffer>;
+  /** Undefined for a host that the inventory does not have. */
+  hostPage(name: string, format: Format): string | undefined;
+  collectorPage(format: Format): Promise<string>;
+  sdHosts(): readonly SdHost[];
+  /** Told of each request for a page; `bytes` are those before compression. */
+  scraped(page: string, outcome: ScrapeOutcome, durationMs: number, bytes: number): void;
+};
+
+export type MetricsRoutesOptions = {
+  sources: MetricsSources;
+  guard: onRequestAsyncHookHandler;
+  log: Log;
+  clock?: Clock;
+};
+
+/** Pages of the fleet, and of single hosts and the collector, that are sent at a time. */
+const fleetScrapesMax = 4;
+const smallScrapesMax = 128;
+const retryAfterS = 5;
+/** No page takes longer, whoever reads it. */
+const pageTimeoutMsMax = 120_000;
+/** Part of the scraper's timeout kept for the way of the last bytes. */
+const timeoutOffsetMs = 500;
+/** The fastest: text of metrics is a twelfth even so. */
+const gzipLevel = 1;
+
+export function addMetrics(app: FastifyInstance, options: MetricsRoutesOptions): void {
+  const { sources, guard } = options;
+  const fleet = new Scrapes('fleet', fleetScrapesMax, options);
+  const host = new Scrapes('host', smallScrapesMax, options);
+  const collector = new Scrapes('collector', smallScrapesMax, options);
+  const guarded = { onRequest: guard };
+  app.get('/metrics', guarded, (request, reply) =>
+    fleet.serve(request, reply, (page) => sources.fleetPage(page)),
+  );
+  app.get('/metrics/collector', guarded, (request, reply) =>
+    collector.serve(request, reply, ({ format }) => one(sources.collectorPage(format))),
+  );
+  app.get<{ Params: { name: string } }>('/metrics/hosts/:name', guarded, async (request, reply) => {
+    const { name } = request.params;
+    return host.serve(request, reply, ({ format }) => {
+      const text = sources.hostPage(name, format);
+      return text === undefined ? undefined : one(text);
+    });
+  });
+  app.get('/sd/prometheus', guarded, async (request, reply) => {
+    const targets = sdTargets(request.headers.host, sources.sdHosts());
+    return targets ?? problem(reply, 400, 'the Host header is not an address');
+  });
+}
+
+async function* one(text: string | Promise<string>): AsyncGenerator<Buffer> {
+  yield Buffer.from(await text);
+}
+
+/** Why a page ended before its end. */
+class PageEnded extends Error {
+  constructor(readonly outcome: 'gone' | 'late') {
+    super(outcome);
+  }
+}
+
+/** Pages of one kind, so many at a time. */
+class Scrapes {
+  #running = 0;
+
+  constructor(
+    private readonly page: string,
+    private readonly max: number,
+    private readonly options: MetricsRoutesOptions,
+  ) {}
+
+  async serve(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    make: (options: PageOptions) => AsyncIterable<Buffer> | undefined,
+  ): Promise<FastifyReply> {
+    const { clock = systemClock, sources } = this.options;
+    const startedMs = clock.monotonicMs();
+    const count = { bytes: 0 };
+    const done = (outcome: ScrapeOutcome) =>
+      sources.scraped(this.page, outcome, clock.monotonicMs() - startedMs, count.bytes);
+    if (this.#running >= this.max) {
+      done('refused');
+      reply.header('retry-after', retryAfterS);
+      return problem(reply, 503, `${this.max} pages of this kind are being sent already`);
+    }
+    this.#running++;
+    const ending = new AbortController();
+    const timeoutMs = timeoutOf(request.headers['x-prometheus-scrape-timeout-seconds']);
+    const late = clock.after(timeoutMs, () => ending.abort(new PageEnded('late')));
+    const onClose = () => ending.abort(new PageEnded('gone'));
+    reply.raw.once('close', onClose);
+    try {
+      const outcome = await this.#send(request, reply, make, ending.signal, count);
+      if (outcome) done(outcome);
+      return reply;
+    } catch (error) {
+      done('failed');
+      throw error;
+    } finally {
+      this.#running--;
+      late.cancel();
+      reply.raw.off('close', onClose);
+    }
+  }
+
+  /** Undefined when there is no such page. Throws only before the first byte. */
+  async #send(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    make: (options: PageOptions) => AsyncIterable<Buffer> | undefined,
+    signal: AbortSignal,
+    count: { bytes: number },
+  ): Promise<ScrapeOutcome | undefined> {
+    const format = formatFor(request.headers.accept);
+    const chunks = make({ signal, format })?.[Symbol.asyncIterator]();
+    if (!chunks) {
+      problem(reply, 404, 'no such host in the inventory');
+      return undefined;
+    }
+    let first: IteratorResult<Buffer>;
+    try {
+      first = await chunks.next();
+      signal.throwIfAborted();
+    } catch (error) {
+      if (!(error instanceof PageEnded)) throw error;
+      if (error.outcome === 'late') {
+        const instead = 'scrape each host by itself (/sd/prometheus), or raise scrape_timeout';
+        problem(reply, 503, `the page is not complete within the timeout: ${instead}`);
+      } else reply.hijack();
+      return error.outcome;
+    }
+    const gzip = acceptsGzip(request.headers['accept-encoding']);
+    begin(reply, format, gzip);
+    if (request.method === 'HEAD') {
+      reply.raw.end();
+      await chunks.return?.();
+      return 'ok';
+    }
+    return this.#stream(reply, counted(first, chunks, count), gzip, signal);
+  }
+
+  async #stream(
+    reply: FastifyReply,
+    chunks: AsyncIterable<Buffer>,
+    gzip: boolean,
+    signal: AbortSignal,
+  ): Promise<ScrapeOutcome> {
+    // A reset, since a mere end would look like the end of the page to a client of HTTP/1.0.
+    const cut = () => reply.raw.socket?.resetAndDestroy();
+    signal.addEventListener('abort', cut, { once: true });
+    try {
+      if (gzip) await pipeline(chunks, createGzip({ level: gzipLevel }), reply.raw);
+      else await pipeline(chunks, reply.raw);
+      return 'ok';
+    } catch (error) {
+      cut();
+      if (signal.reason instanceof PageEnded) return signal.reason.outcome;
+      this.options.log.error({ error, page: this.page }, 'a page of metrics broke off');
+      return 'failed';
+    } finally {
+      signal.removeEventListener('abort', cut);
+    }
+  }
+}
+
+/** From here on the response is ours: fastify would end a broken stream without a trace in HTTP/1.0. */
+function begin(reply: FastifyReply, format: Format, gzip: boolean): void {
+  reply.hijack();
+  for (const [name, value] of Object.entries(reply.getHeaders())) {
+    if (value !== undefined) reply.raw.setHeader(name, value);
+  }
+  reply.raw.writeHead(200, {
+    'content-type': contentTypes[format],
+    vary: 'accept, accept-encoding',
+    ...(gzip && { 'content-encoding': 'gzip' }),
+  });
+}
+
+async function* counted(
+  first: IteratorResult<Buffer>,
+  rest: AsyncIterator<Buffer>,
+  count: { bytes: number },
+): AsyncGenerator<Buffer> {
+  try {
+    for (let next = first; !next.done; next = await rest.next()) {
+      count.bytes += next.value.length;
+      yield next.value;
+    }
+  } finally {
+    await rest.return?.();
+  }
+}
+
+/** Milliseconds that a page may take. */
+function timeoutOf(header: string | string[] | undefined): number {
+  if (typeof header !== 'string' || !/^\d{1,6}(\.\d{1,9})?$/.test(header)) return pageTimeoutMsMax;
+  const scraperMs = Number(header) * 1000;
+  return Math.min(pageTimeoutMsMax, Math.max(scraperMs - timeoutOffsetMs, scraperMs / 2));
+}
+
+export function problem(reply: FastifyReply, status: number, detail: string): FastifyReply {
+  return reply.code(status).type('application/problem+json').send({ type: 'about:blank', status, detail });
+}

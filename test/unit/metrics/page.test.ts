@@ -1,0 +1,143 @@
+import { describe, expect, it } from 'vitest';
+import { type Lines, label } from '../../../src/metrics/exposition.js';
+import { families } from '../../../src/metrics/families.js';
+import { renderHostState } from '../../../src/metrics/host-state.js';
+import { fleetPage, hostPage, type Part } from '../../../src/metrics/page.js';
+import { renderSystem } from '../../../src/metrics/render-system.js';
+import { renderVms } from '../../../src/metrics/render-vms.js';
+import { fleetText, running, stopped, systemSample } from './fixtures.js';
+import { openMetricsComplaints } from './openmetrics.js';
+import { parseSeries, seriesKey } from './parse.js';
+
+const evilNames = [
+  '"} 1\nevil{a="',
+  '\\',
+  '\\n',
+  '\n',
+  'a\0b',
+  'a\u0001b',
+  'Zürich 東京',
+  '\ud800',
+  '\ud801',
+  ' ',
+];
+
+/** A host whose VMs, disks and interfaces have hostile names, each twice. */
+function evilHost(instance: string): Part[] {
+  const device = { blocks: evilNames.map((name) => ({ name, 'rd.reqs': 1 })), nets: [] };
+  const vms = [...evilNames, ...evilNames].map((name) => running(name, device));
+  const system = systemSample();
+  return [
+    (lines) =>
+      renderHostState(lines, instance, {
+        up: true,
+        libvirtUp: true,
+        state: 'up',
+        states: ['up', 'down'],
+        maintenance: false,
+        samples: [{ poller: 'vms', ageMs: 1 }],
+        info: { rack: '"\n\\' },
+      }),
+    (lines) => renderVms(lines, instance, { takenAtMs: 0, vms }),
+    (lines) =>
+      renderSystem(lines, instance, {
+        ...system,
+        filesystems: evilNames.flatMap((mountpoint) => [
+          { device: 'd', mountpoint, fstype: 'ext4', readOnly: false },
+          { device: 'd', mountpoint, fstype: 'ext4', readOnly: true },
+        ]),
+        disks: (system.disks ?? []).flatMap((disk) => [disk, disk]),
+        netDevices: (system.netDevices ?? []).flatMap((net) => [net, net]),
+      }),
+  ];
+}
+
+function fleetOf(hosts: number): Part[] {
+  return Array.from({ length: hosts }, (_, n): Part[] => {
+    const instance = `kvm-${n}`;
+    return [
+      (lines) => renderVms(lines, instance, { takenAtMs: 0, vms: [running('web-1'), stopped('old')] }),
+      (lines) => renderSystem(lines, instance, systemSample()),
+    ];
+  }).flat();
+}
+
+const twice = (page: string) => {
+  const seen = new Set<string>();
+  return parseSeries(page)
+    .map(seriesKey)
+    .filter((key) => seen.size === seen.add(key).size);
+};
+
+describe('a page', () => {
+  it.each(['text', 'openmetrics'] as const)(
+    'in %s has no series twice, whatever names hosts send',
+    async (format) => {
+      const parts = [...evilHost('kvm-1'), ...evilHost('kvm-2')];
+      expect(twice(await fleetText(parts, { format }))).toEqual([]);
+      expect(twice(hostPage('kvm-1', evilHost('kvm-1'), format))).toEqual([]);
+    },
+  );
+
+  it('is OpenMetrics when asked, with the same series', async () => {
+    const text = hostPage('kvm-1', evilHost('kvm-1'));
+    const open = hostPage('kvm-1', evilHost('kvm-1'), 'openmetrics');
+    expect(openMetricsComplaints(open)).toEqual([]);
+    expect(parseSeries(open)).toEqual(parseSeries(text));
+    expect(open).toContain('# TYPE node_vmstat_pgfault unknown\n');
+    expect(open).toContain('# TYPE libvirt_domain_info_cpu_time_seconds counter\n');
+    expect(text).not.toContain('# EOF');
+  });
+
+  it('in OpenMetrics has no two families whose names meet', () => {
+    const every: Part = (lines) => {
+      for (const name of families.keys()) lines.add(name, label('instance', 'h'), 1);
+    };
+    expect(openMetricsComplaints(hostPage('h', [every], 'openmetrics'))).toEqual([]);
+  });
+});
+
+describe('the page of a fleet that is too large to hold', () => {
+  it.each([1, 1_000, 20_000, 60_000])('is the same when %d characters may be held', async (heldCharsMax) => {
+    const parts = fleetOf(40);
+    const whole = await fleetText(parts);
+    expect(whole.length).toBeGreaterThan(200_000);
+    expect(await fleetText(parts, { heldCharsMax })).toBe(whole);
+  });
+
+  it('takes a pass for every family at the most', async () => {
+    let passes = 0;
+    const parts = fleetOf(3);
+    const { signal } = new AbortController();
+    const passed = () => {
+      passes++;
+      return parts;
+    };
+    let text = '';
+    for await (const chunk of fleetPage(passed, { signal, format: 'text', heldCharsMax: 1 })) text += chunk;
+    expect(passes).toBe(1 + (text.match(/^# TYPE /gm)?.length ?? 0));
+  });
+
+  it('goes on when hosts come and go between the passes', async () => {
+    let passes = 0;
+    const { signal } = new AbortController();
+    const parts = () => fleetOf(passes++ % 3);
+    let text = '';
+    for await (const chunk of fleetPage(parts, { signal, format: 'text', heldCharsMax: 1 })) text += chunk;
+    expect(twice(text)).toEqual([]);
+  });
+
+  it('ends when it is not wanted any more, and lets timers run meanwhile', async () => {
+    const ending = new AbortController();
+    const endless = function* (): Generator<Part> {
+      for (;;) yield (lines: Lines) => renderSystem(lines, 'h', systemSample());
+    };
+    setTimeout(() => ending.abort(new Error('gone')), 20);
+    const page = fleetPage(endless, { signal: ending.signal, format: 'text' });
+    await expect(page.next()).rejects.toThrow('gone');
+  });
+
+  it('of no hosts is empty', async () => {
+    expect(await fleetText([])).toBe('');
+  });
+});
