@@ -63,6 +63,7 @@ export const vmstatNames = ['oom_kill', 'pgfault', 'pgmajfault', 'pgpgin', 'pgpg
 export const netstatNames = [
   ...['Icmp6_InErrors', 'Icmp6_InMsgs', 'Icmp6_OutMsgs', 'Icmp_InErrors', 'Icmp_InMsgs', 'Icmp_OutMsgs'],
   ...['Ip6_InOctets', 'Ip6_OutOctets', 'IpExt_InOctets', 'IpExt_OutOctets', 'Ip_Forwarding'],
+  ...['TcpExt_TCPOFOQueue', 'TcpExt_TCPRcvQDrop'],
   ...['TcpExt_ListenDrops', 'TcpExt_ListenOverflows', 'TcpExt_SyncookiesFailed', 'TcpExt_SyncookiesRecv'],
   ...[
     'TcpExt_SyncookiesSent',
@@ -97,6 +98,7 @@ export const sockstatNames = [
     'UDPLITE_inuse',
   ],
   ...['UDP_inuse', 'UDP_mem', 'sockets_used'],
+  ...['TCP_mem_bytes', 'UDP_mem_bytes'],
 ];
 
 export const osInfoLabels = [
@@ -130,7 +132,6 @@ export const systemFamilies = {
     'cpu',
     'mode',
   ),
-  node_cpu_scaling_frequency_hertz: gauge('Frequency of the CPU now, as its frequency driver says.', 'cpu'),
   node_cpu_frequency_hertz: gauge('Frequency of the CPU now, from /proc/cpuinfo.', 'package', 'core', 'cpu'),
   node_load1: gauge('Load average over 1 minute.'),
   node_load5: gauge('Load average over 5 minutes.'),
@@ -138,10 +139,30 @@ export const systemFamilies = {
   node_pressure_cpu_waiting_seconds_total: counter('Time in which some task waited for a CPU.'),
   node_pressure_io_stalled_seconds_total: counter('Time in which every task waited for I/O.'),
   node_pressure_io_waiting_seconds_total: counter('Time in which some task waited for I/O.'),
+  node_pressure_irq_stalled_seconds_total: counter('Time in which interrupts kept every task waiting.'),
   node_pressure_memory_stalled_seconds_total: counter('Time in which every task waited for memory.'),
   node_pressure_memory_waiting_seconds_total: counter('Time in which some task waited for memory.'),
   node_filefd_allocated: gauge('File handles in use.'),
   node_filefd_maximum: gauge('File handles that may be in use.'),
+  node_entropy_available_bits: gauge('Bits of entropy that are there.'),
+  node_entropy_pool_size_bits: gauge('Bits of entropy that there can be.'),
+  node_kernel_hung_tasks_total: counter('Tasks that were found hanging.'),
+  node_schedstat_running_seconds_total: counter('Time in which tasks ran on the CPU.', 'cpu'),
+  node_schedstat_waiting_seconds_total: counter('Time in which tasks waited for the CPU.', 'cpu'),
+  node_schedstat_timeslices_total: counter('Slices of time given by the CPU.', 'cpu'),
+  node_selinux_enabled: gauge('1 when SELinux is on.'),
+  node_selinux_current_mode: gauge('1 while SELinux enforces, 0 while it only warns.'),
+  node_selinux_config_mode: gauge('The same as configured; -1 when it is to be off.'),
+  node_time_clocksource_available_info: gauge(
+    'A clock source that the kernel could use; always 1.',
+    'clocksource',
+    'device',
+  ),
+  node_time_clocksource_current_info: gauge(
+    'The clock source that it uses; always 1.',
+    'clocksource',
+    'device',
+  ),
   node_nf_conntrack_entries: gauge('Connections tracked by the packet filter.'),
   node_nf_conntrack_entries_limit: gauge('Connections that the packet filter can track.'),
 
@@ -201,6 +222,17 @@ export const systemFamilies = {
     'version',
   ),
   node_os_info: gauge("What the host's os-release says; always 1.", ...osInfoLabels),
+  node_scrape_collector_success: gauge(
+    '1 when the collector found something in the last poll, and nothing of it was wrong.',
+    'collector',
+  ),
+  node_scrape_collector_duration_seconds: gauge(
+    'How long the collector took in the last poll, with the way to the host and back.',
+    'collector',
+  ),
+  node_os_support_end_timestamp_seconds: gauge(
+    'When support of the operating system ends, seconds since the epoch; only where its os-release says so.',
+  ),
   node_os_version: gauge("The host's operating system version, major.minor.", 'id', 'id_like', 'name'),
 } as const;
 

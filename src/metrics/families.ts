@@ -10,6 +10,14 @@ import {
   systemFieldFamilies,
   type VmstatFamily,
 } from './families-system.js';
+import {
+  type HwmonFamily,
+  type PowerSupplyFamily,
+  type RaplFamily,
+  systemHardwareFamilies,
+  systemHardwareFieldFamilies,
+} from './families-system-hardware.js';
+import { systemNetworkFamilies } from './families-system-network.js';
 import { vmFamilies } from './families-vm.js';
 import type { Family } from './family.js';
 
@@ -19,6 +27,11 @@ export type FamilyName =
   | keyof typeof detailsFamilies
   | keyof typeof domainJobFamilies
   | keyof typeof systemFamilies
+  | keyof typeof systemNetworkFamilies
+  | keyof typeof systemHardwareFamilies
+  | HwmonFamily
+  | PowerSupplyFamily
+  | RaplFamily
   | MemoryFamily
   | VmstatFamily
   | NetstatFamily
@@ -32,5 +45,8 @@ export const families: ReadonlyMap<FamilyName, Family> = new Map(
     ...domainJobFamilies,
     ...systemFamilies,
     ...systemFieldFamilies,
+    ...systemNetworkFamilies,
+    ...systemHardwareFamilies,
+    ...systemHardwareFieldFamilies,
   }) as [FamilyName, Family][],
 );

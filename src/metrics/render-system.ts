@@ -7,12 +7,18 @@ import type { SystemSample } from '../pollers/system.js';
 import { eachOnce, escapeLabel, type Lines, label } from './exposition.js';
 import type { FamilyName } from './families.js';
 import { memoryFamilies, netstatNames, osInfoLabels, sockstatNames, vmstatNames } from './families-system.js';
+import { renderSystemHardware } from './render-system-hardware.js';
+import { renderSystemNetwork } from './render-system-network.js';
+
+const msPerSecond = 1000;
 
 export function renderSystem(lines: Lines, instance: string, sample: SystemSample): void {
   const host = label('instance', instance);
   if (sample.stat) renderStat(lines, host, sample.stat);
   renderGeneral(lines, host, sample);
   renderFrequencies(lines, host, sample);
+  renderSchedule(lines, host, sample);
+  renderClockSources(lines, host, sample);
   renderFields(lines, host, sample);
   const deviceOf = ({ device }: { device: string }) => `${host},${label('device', device)}`;
   for (const [disk, labels] of eachOnce(sample.disks ?? [], deviceOf)) renderDisk(lines, labels, disk);
@@ -21,6 +27,9 @@ export function renderSystem(lines: Lines, instance: string, sample: SystemSampl
   }
   renderFilesystems(lines, host, sample);
   renderIdentity(lines, host, sample);
+  renderSystemNetwork(lines, host, sample);
+  renderSystemHardware(lines, host, sample);
+  renderRuns(lines, host, sample);
 }
 
 function renderStat(lines: Lines, host: string, stat: KernelStat): void {
@@ -40,32 +49,60 @@ function renderStat(lines: Lines, host: string, stat: KernelStat): void {
 const cpuModes = ['idle', 'iowait', 'irq', 'nice', 'softirq', 'steal', 'system', 'user'] as const;
 
 function renderGeneral(lines: Lines, host: string, sample: SystemSample): void {
-  const { stat, uptime, loadavg, pressure, openFiles, conntrack } = sample;
-  if (stat?.bootTime !== undefined && uptime !== undefined) {
-    lines.add('node_time_seconds', host, stat.bootTime + uptime);
-  }
+  const { time, loadavg, pressure, openFiles, conntrack, entropy, hungTasks, selinux } = sample;
+  lines.add('node_time_seconds', host, time);
   lines.add('node_load1', host, loadavg?.one);
   lines.add('node_load5', host, loadavg?.five);
   lines.add('node_load15', host, loadavg?.fifteen);
   lines.add('node_pressure_cpu_waiting_seconds_total', host, pressure.cpu?.some);
   lines.add('node_pressure_io_waiting_seconds_total', host, pressure.io?.some);
   lines.add('node_pressure_io_stalled_seconds_total', host, pressure.io?.full);
+  lines.add('node_pressure_irq_stalled_seconds_total', host, pressure.irq?.full);
   lines.add('node_pressure_memory_waiting_seconds_total', host, pressure.memory?.some);
   lines.add('node_pressure_memory_stalled_seconds_total', host, pressure.memory?.full);
   lines.add('node_filefd_allocated', host, openFiles?.allocated);
   lines.add('node_filefd_maximum', host, openFiles?.maximum);
   lines.add('node_nf_conntrack_entries', host, conntrack?.entries);
   lines.add('node_nf_conntrack_entries_limit', host, conntrack?.limit);
+  lines.add('node_entropy_available_bits', host, entropy?.availableBits);
+  lines.add('node_entropy_pool_size_bits', host, entropy?.poolSizeBits);
+  lines.add('node_kernel_hung_tasks_total', host, hungTasks);
+  lines.add('node_selinux_enabled', host, selinux && (selinux.enabled ? 1 : 0));
+  lines.add('node_selinux_current_mode', host, selinux?.currentMode);
+  lines.add('node_selinux_config_mode', host, selinux?.configMode);
 }
 
+/** Beside a frequency driver of its own (render-system-hardware.ts) this is what /proc/cpuinfo says. */
 function renderFrequencies(lines: Lines, host: string, { frequencies = [] }: SystemSample): void {
   for (const [frequency, cpu] of eachOnce(frequencies, (one) => `cpu="${one.cpu}"`)) {
-    if (frequency.package === undefined && frequency.core === undefined) {
-      lines.add('node_cpu_scaling_frequency_hertz', `${host},${cpu}`, frequency.hertz);
-    } else {
-      const place = `${label('package', frequency.package ?? '')},${label('core', frequency.core ?? '')}`;
-      lines.add('node_cpu_frequency_hertz', `${host},${place},${cpu}`, frequency.hertz);
+    const place = `${label('package', frequency.package ?? '')},${label('core', frequency.core ?? '')}`;
+    lines.add('node_cpu_frequency_hertz', `${host},${place},${cpu}`, frequency.hertz);
+  }
+}
+
+function renderSchedule(lines: Lines, host: string, { schedule = [] }: SystemSample): void {
+  for (const [cpu, labels] of eachOnce(schedule, (one) => `${host},cpu="${one.cpu}"`)) {
+    lines.add('node_schedstat_running_seconds_total', labels, cpu.runningSeconds);
+    lines.add('node_schedstat_waiting_seconds_total', labels, cpu.waitingSeconds);
+    lines.add('node_schedstat_timeslices_total', labels, cpu.timeslices);
+  }
+}
+
+function renderClockSources(lines: Lines, host: string, { clockSources = [] }: SystemSample): void {
+  for (const { device, current, available } of clockSources) {
+    const labelsOf = (source: string) => `${host},${label('clocksource', source)},device="${device}"`;
+    for (const source of new Set(available)) {
+      lines.add('node_time_clocksource_available_info', labelsOf(source), 1);
     }
+    lines.add('node_time_clocksource_current_info', labelsOf(current), 1);
+  }
+}
+
+function renderRuns(lines: Lines, host: string, { collectors = [] }: SystemSample): void {
+  for (const { collector, ok, durationMs } of collectors) {
+    const labels = `${host},collector="${collector}"`;
+    lines.add('node_scrape_collector_success', labels, ok ? 1 : 0);
+    lines.add('node_scrape_collector_duration_seconds', labels, durationMs / msPerSecond);
   }
 }
 
@@ -154,6 +191,8 @@ function renderIdentity(lines: Lines, host: string, { kernel, os }: SystemSample
     lines.add('node_uname_info', `${host},${labels.join(',')}`, 1);
   }
   if (!os) return;
+  const supportEndMs = Date.parse(os.SUPPORT_END ?? '');
+  lines.add('node_os_support_end_timestamp_seconds', host, supportEndMs / msPerSecond);
   const value = (name: string) => escapeLabel(os[name.toUpperCase()] ?? '');
   const info = osInfoLabels.map((name) => `${name}="${value(name)}"`);
   lines.add('node_os_info', `${host},${info.join(',')}`, 1);

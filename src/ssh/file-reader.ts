@@ -5,6 +5,8 @@ import type { WaitOptions } from './target.js';
 export type ReadOptions = WaitOptions & {
   /** A larger file is a FILE_ERROR. */
   bytesMax?: number;
+  /** Not to be read again soon: its handle is not kept. */
+  once?: boolean;
 };
 
 /** statvfs(3): sizes in bytes, blocks in units of `fragmentSize`. */

@@ -104,8 +104,8 @@ export class SftpFileReader implements FileReader {
 
   /** Files of /proc and /sys keep their handle; others are opened each time, since they are replaced by renaming. */
   async read(path: string, o: ReadOptions = {}): Promise<string> {
-    const { bytesMax = fileLimits.readBytesMax } = o;
-    const keeps = /^\/(proc|sys)\//.test(path);
+    const { bytesMax = fileLimits.readBytesMax, once = false } = o;
+    const keeps = !once && /^\/(proc|sys)\//.test(path);
     return await this.#remembering(path, () =>
       this.#run(path, o, (session) =>
         keeps ? this.#inTurn(path, () => session.readKept(path, bytesMax)) : session.readOnce(path, bytesMax),

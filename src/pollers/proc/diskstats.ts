@@ -4,6 +4,8 @@ import { boundedLines, fields, unsignedAll } from './text.js';
 
 export type DiskStats = {
   device: string;
+  major: number;
+  minor: number;
   reads: number;
   readsMerged: number;
   readBytes: number;
@@ -32,23 +34,26 @@ const nameCharsMax = 128;
 export function parseDiskstats(text: string, problem: Problem): DiskStats[] {
   const disks = new Map<string, DiskStats>();
   for (const line of boundedLines(text, linesMax, problem)) {
-    const [, , device = '', ...rest] = fields(line);
+    const [major, minor, device = '', ...rest] = fields(line);
     const n = unsignedAll(rest.slice(0, 17));
-    if (!n || n.length < 11 || !device || device.length > nameCharsMax || disks.has(device)) {
+    const number = unsignedAll([major ?? '', minor ?? '']);
+    if (!n || !number || n.length < 11 || !device || device.length > nameCharsMax || disks.has(device)) {
       problem(`bad line ${line}`);
       continue;
     }
-    disks.set(device, diskStats(device, n));
+    disks.set(device, diskStats(device, number, n));
   }
   return [...disks.values()];
 }
 
-function diskStats(device: string, n: number[]): DiskStats {
+function diskStats(device: string, [major = 0, minor = 0]: number[], n: number[]): DiskStats {
   const [reads = 0, readsMerged = 0, readSectors = 0, readMs = 0, writes = 0, writesMerged = 0] = n;
   const [writeSectors = 0, writeMs = 0, ioNow = 0, ioMs = 0, ioWeightedMs = 0] = n.slice(6);
   const [discards, discardsMerged, discardedSectors, discardMs, flushes, flushMs] = n.slice(11);
   return {
     device,
+    major,
+    minor,
     reads,
     readsMerged,
     readBytes: readSectors * sectorBytes,

@@ -21,7 +21,10 @@ const netDeviceFields = [
   'transmitCompressed',
 ] as const;
 
-export type NetDevice = { device: string } & Record<(typeof netDeviceFields)[number], number>;
+export type NetDevice = { device: string } & Record<(typeof netDeviceFields)[number], number> & {
+    /** From /sys; absent where the kernel or the bound on reads does not give it. */
+    receiveNohandler?: number;
+  };
 
 const linesMax = 4096;
 const headerLines = 2;

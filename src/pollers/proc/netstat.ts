@@ -21,7 +21,7 @@ export const netstatFields: readonly string[] = [
     'RetransSegs',
   ),
   ...of('TcpExt', 'ListenDrops', 'ListenOverflows', 'SyncookiesFailed', 'SyncookiesRecv', 'SyncookiesSent'),
-  ...of('TcpExt', 'TCPSynRetrans', 'TCPTimeouts'),
+  ...of('TcpExt', 'TCPOFOQueue', 'TCPRcvQDrop', 'TCPSynRetrans', 'TCPTimeouts'),
   ...of('Udp', 'InDatagrams', 'InErrors', 'NoPorts', 'OutDatagrams', 'RcvbufErrors', 'SndbufErrors'),
   ...of('Udp6', 'InDatagrams', 'InErrors', 'NoPorts', 'OutDatagrams', 'RcvbufErrors', 'SndbufErrors'),
   ...of('UdpLite', 'InErrors'),

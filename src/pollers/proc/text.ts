@@ -70,3 +70,33 @@ export function parseTextLine(text: string): string | undefined {
 export function hostileRecord<V>(): Record<string, V> {
   return Object.create(null);
 }
+
+/** A signed decimal integer. */
+export function integer(text: string | undefined): number | undefined {
+  return text !== undefined && /^-?\d{1,20}$/.test(text) ? Number(text) : undefined;
+}
+
+/** Hexadecimal digits, with or without 0x. */
+export function hex(text: string | undefined): number | undefined {
+  const digits = /^(?:0x)?([\da-f]{1,16})$/i.exec(text ?? '')?.[1];
+  return digits === undefined ? undefined : Number.parseInt(digits, 16);
+}
+
+/** All of them, or undefined when one is not hexadecimal. */
+export function hexAll(texts: readonly string[]): number[] | undefined {
+  const numbers = texts.map(hex);
+  return numbers.every((value) => value !== undefined) ? numbers : undefined;
+}
+
+const listedMax = 8192;
+
+/** A list of CPUs as the kernel writes it: `0-3,8`. What is not one is left out. */
+export function parseCpuList(text: string): number[] {
+  const cpus = new Set<number>();
+  for (const piece of text.slice(0, fieldCharsMax).trim().split(',')) {
+    const [, first, last = first] = /^(\d{1,6})(?:-(\d{1,6}))?$/.exec(piece) ?? [];
+    if (first === undefined) continue;
+    for (let cpu = Number(first); cpu <= Number(last) && cpus.size < listedMax; cpu++) cpus.add(cpu);
+  }
+  return [...cpus];
+}

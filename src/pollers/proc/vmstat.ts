@@ -11,7 +11,8 @@ export const vmstatFields = [
   'pswpin',
   'pswpout',
 ] as const;
-const wanted: ReadonlySet<string> = new Set(vmstatFields);
+/** Beside them the free pages, which tell the size of a page (see pageBytes). */
+const wanted: ReadonlySet<string> = new Set([...vmstatFields, 'nr_free_pages']);
 const linesMax = 1024;
 
 export function parseVmstat(text: string, problem: Problem): Record<string, number> {
@@ -25,4 +26,19 @@ export function parseVmstat(text: string, problem: Problem): Record<string, numb
     else stats[name] = value;
   }
   return stats;
+}
+
+const pageBytesKnown = [4096, 8192, 16_384, 65_536];
+const pageSlack = 1.3;
+
+/**
+ * The size of a page, which no file tells: free memory in bytes by free memory in pages. The two were read a moment apart, but
+ * the next possible size is twice as far.
+ */
+export function pageBytes(
+  meminfo: Record<string, number> | undefined,
+  vmstat: Record<string, number> | undefined,
+): number | undefined {
+  const ratio = (meminfo?.MemFree ?? 0) / (vmstat?.nr_free_pages ?? 0);
+  return pageBytesKnown.find((bytes) => ratio > bytes / pageSlack && ratio < bytes * pageSlack);
 }

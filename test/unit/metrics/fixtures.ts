@@ -121,6 +121,8 @@ export function systemSample(over: Partial<SystemSample> = {}): SystemSample {
     disks: [
       {
         device: 'vda',
+        major: 254,
+        minor: 0,
         reads: 37_247,
         readsMerged: 10_273,
         readBytes: 1_446_171_648,

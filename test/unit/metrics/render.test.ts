@@ -224,7 +224,8 @@ describe('a host', () => {
 
   it('has families for every field that pollers keep', () => {
     expect([...netstatNames].sort()).toEqual([...netstatFields].sort());
-    expect([...sockstatNames].sort()).toEqual([...sockstatFields].sort());
+    const made = ['TCP_mem_bytes', 'UDP_mem_bytes'];
+    expect([...sockstatNames].sort()).toEqual([...sockstatFields, ...made].sort());
     expect([...vmstatNames].sort()).toEqual([...vmstatFields].sort());
     expect(memoryFamilies.get('Active(anon)')).toBe('node_memory_Active_anon_bytes');
     expect(memoryFamilies.get('HugePages_Total')).toBe('node_memory_HugePages_Total');

@@ -5,6 +5,7 @@ import type { FilesystemStats, ReadOptions } from '../../../src/ssh/file-reader.
 
 export class FakeFiles implements HostFiles {
   readonly texts: Map<string, string | HostError>;
+  readonly links = new Map<string, string>();
   readonly filesystems = new Map<string, FilesystemStats | HostError>();
   readonly statted: string[] = [];
 
@@ -22,6 +23,10 @@ export class FakeFiles implements HostFiles {
       .map((file) => file.slice(path.length + 1).split('/')[0] ?? '');
     if (names.length === 0) throw missing(path);
     return [...new Set(names)];
+  }
+
+  async readlink(path: string): Promise<string> {
+    return answer(this.links.get(path) ?? missing(path));
   }
 
   async statvfs(path: string, { timeoutMs }: ReadOptions = {}): Promise<FilesystemStats> {

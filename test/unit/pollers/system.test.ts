@@ -110,10 +110,12 @@ describe('the system poller', () => {
       .set(cpu(10), '3000000\n')
       .set(cpu(2), '1500000\n')
       .set('/sys/devices/system/cpu/online', '0-1\n');
-    expect((await poll(files)).frequencies).toEqual([
-      { cpu: 2, hertz: 1.5e9 },
-      { cpu: 10, hertz: 3e9 },
+    const sample = await poll(files);
+    expect(sample.scaling).toEqual([
+      { cpu: 2, current: 1.5e9, governors: [] },
+      { cpu: 10, current: 3e9, governors: [] },
     ]);
+    expect(sample).not.toHaveProperty('frequencies');
   });
 
   it('lists what it could not read or understand, and keeps the rest', async () => {

@@ -1,0 +1,47 @@
+// /proc/net/softnet_stat: what each CPU did with received packets, in hexadecimal columns that grew with the kernel.
+import type { Problem } from '../problems.js';
+import { boundedLines, fields, hexAll } from './text.js';
+
+/** Counters since boot, except `backlogLength`. What an old kernel does not have is absent. */
+export type Softnet = {
+  cpu: number;
+  processed: number;
+  dropped: number;
+  timesSqueezed: number;
+  cpuCollision: number;
+  receivedRps?: number;
+  flowLimitCount?: number;
+  backlogLength?: number;
+};
+
+const linesMax = 8192;
+const columnsMin = 9;
+const columnsMax = 64;
+
+export function parseSoftnet(text: string, problem: Problem): Softnet[] {
+  const cpus = new Map<number, Softnet>();
+  let number = 0;
+  for (const line of boundedLines(text, linesMax, problem)) {
+    const columns = hexAll(fields(line).slice(0, columnsMax));
+    if (!columns || columns.length < columnsMin) {
+      problem(`bad line ${line}`);
+      continue;
+    }
+    const [processed = 0, dropped = 0, timesSqueezed = 0] = columns;
+    const [cpuCollision = 0, receivedRps, flowLimitCount, backlogLength, index] = columns.slice(8);
+    // CPUs that are off have no line: newer kernels say whose line it is.
+    const cpu = index ?? number;
+    number += 1;
+    cpus.set(cpu, {
+      cpu,
+      processed,
+      dropped,
+      timesSqueezed,
+      cpuCollision,
+      ...(receivedRps !== undefined && { receivedRps }),
+      ...(flowLimitCount !== undefined && { flowLimitCount }),
+      ...(backlogLength !== undefined && { backlogLength }),
+    });
+  }
+  return [...cpus.values()];
+}

@@ -1,0 +1,53 @@
+// What rarely changes, kept from sample to sample: names of hardware, limits, lists of directories. Each piece is read again
+// when it is old, some of them a poll, so that no poll pays for all. It refuses to outlive a boot of the host.
+import type { Clock } from '../core/clock.js';
+
+/** A piece is some twenty files at the most; older pieces wait for the next poll. */
+const refreshesMax = 64;
+
+type Piece = { readAtMs: number; value: unknown };
+
+export class Rare {
+  readonly #pieces = new Map<string, Piece>();
+  readonly #before: ReadonlyMap<string, Piece>;
+  readonly #bootId: string | undefined;
+  readonly #nowMs: number;
+  readonly #everyMs: number;
+  #refreshes = 0;
+
+  /** `bootId` names the boot, and so the machine: pieces of another one are dropped. */
+  constructor(
+    previous: Rare | undefined,
+    { bootId, clock, everyMs }: { bootId: string | undefined; clock: Clock; everyMs: number },
+  ) {
+    this.#before = previous && previous.#bootId === bootId ? previous.#pieces : new Map();
+    this.#bootId = bootId;
+    this.#nowMs = clock.monotonicMs();
+    this.#everyMs = everyMs;
+  }
+
+  /** Samples are shown to people as JSON: this is not for them. */
+  toJSON(): undefined {
+    return undefined;
+  }
+
+  /** Undefined when it does not exist, or has not had its turn yet. `isOld`: whether the value has to be read again now. */
+  async get<T>(
+    key: string,
+    read: () => Promise<T | undefined>,
+    isOld: (value: T) => boolean = () => false,
+  ): Promise<T | undefined> {
+    const kept = this.#before.get(key);
+    const value = kept?.value as T | undefined;
+    const due =
+      !kept || this.#nowMs - kept.readAtMs >= this.#everyMs || (value !== undefined && isOld(value));
+    if (!due || this.#refreshes >= refreshesMax) {
+      if (kept) this.#pieces.set(key, kept);
+      return value;
+    }
+    this.#refreshes += 1;
+    const fresh = await read();
+    this.#pieces.set(key, { readAtMs: this.#nowMs, value: fresh });
+    return fresh;
+  }
+}

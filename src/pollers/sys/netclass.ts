@@ -1,0 +1,117 @@
+// /sys/class/net: what each network device is, and whether it is up. Some twenty files a device: read rarely, and at once when
+// the device's state or the count of its carrier changes has moved.
+import type { PartReader } from '../part-reader.js';
+import { hex, integer } from '../proc/text.js';
+import type { Rare } from '../rare.js';
+
+export type NetClass = {
+  device: string;
+  /** As the kernel has them; what the driver does not know is absent. Speed in Mbit/s, -1 when unknown. */
+  values: Partial<Record<NetClassField, number>>;
+  address: string;
+  broadcast: string;
+  duplex: string;
+  ifalias: string;
+  operstate: string;
+};
+
+const decimalFields = [
+  'addr_assign_type',
+  'carrier',
+  'carrier_changes',
+  'carrier_down_count',
+  'carrier_up_count',
+  'dormant',
+  'ifindex',
+  'iflink',
+  'link_mode',
+  'mtu',
+  'name_assign_type',
+  'netdev_group',
+  'speed',
+  'tx_queue_len',
+  'type',
+] as const;
+const hexFields = ['dev_id', 'flags'] as const;
+export type NetClassField = (typeof decimalFields)[number] | (typeof hexFields)[number];
+
+const devicesMax = 512;
+/** Their state is looked at in each poll; that of further ones when they are read anew. */
+const devicesWatchedMax = 64;
+
+export async function readNetClass(
+  reader: PartReader,
+  rare: Rare,
+  devices: readonly string[],
+): Promise<NetClass[]> {
+  const usable = devices.filter(isFileName).slice(0, devicesMax);
+  const all = await Promise.all(
+    usable.map((device, index) => oneDevice(reader, rare, device, index < devicesWatchedMax)),
+  );
+  return all.filter((device) => device !== undefined);
+}
+
+async function oneDevice(
+  reader: PartReader,
+  rare: Rare,
+  device: string,
+  watched: boolean,
+): Promise<NetClass | undefined> {
+  const base = `/sys/class/net/${device}`;
+  const often = { often: true };
+  const [operstate, changes] = watched
+    ? await Promise.all([
+        reader.attribute(`${base}/operstate`, often),
+        reader.attribute(`${base}/carrier_changes`, often),
+      ])
+    : [];
+  return rare.get(
+    `netclass ${device}`,
+    () => readDevice(reader, device),
+    (kept) =>
+      (operstate !== undefined && operstate !== kept.operstate) ||
+      (changes !== undefined && integer(changes) !== kept.values.carrier_changes),
+  );
+}
+
+async function readDevice(reader: PartReader, device: string): Promise<NetClass | undefined> {
+  const file = (name: string) => reader.attribute(`/sys/class/net/${device}/${name}`);
+  const operstate = await file('operstate');
+  if (operstate === undefined) return undefined;
+  const [decimals, hexes, [address, broadcast, duplex, ifalias]] = await Promise.all([
+    Promise.all(decimalFields.map(async (name) => [name, integer(await file(name))] as const)),
+    Promise.all(hexFields.map(async (name) => [name, hex(await file(name))] as const)),
+    Promise.all(['address', 'broadcast', 'duplex', 'ifalias'].map(file)),
+  ]);
+  return {
+    device,
+    values: Object.fromEntries([...decimals, ...hexes].filter(([, value]) => value !== undefined)),
+    address: address ?? '',
+    broadcast: broadcast ?? '',
+    duplex: duplex ?? '',
+    ifalias: ifalias ?? '',
+    operstate,
+  };
+}
+
+/** Packets that no protocol wanted, by device: the one counter that /proc/net/dev does not show. */
+export async function readNoHandler(
+  reader: PartReader,
+  devices: readonly string[],
+): Promise<ReadonlyMap<string, number>> {
+  const usable = devices.filter(isFileName).slice(0, devicesWatchedMax);
+  const counts = new Map<string, number>();
+  await Promise.all(
+    usable.map(async (device) => {
+      const path = `/sys/class/net/${device}/statistics/rx_nohandler`;
+      const count = integer(await reader.attribute(path, { often: true }));
+      if (count !== undefined) counts.set(device, count);
+    }),
+  );
+  return counts;
+}
+
+/** Names come from a file of the host: they must not lead elsewhere. */
+function isFileName(name: string): boolean {
+  return !name.includes('/') && name !== '.' && name !== '..';
+}
