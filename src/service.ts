@@ -10,6 +10,7 @@ import { Secret } from './core/secret.js';
 import type { Settings } from './core/settings.js';
 import { version } from './core/version.js';
 import { Fleet } from './fleet/fleet.js';
+import { OpsForPolls } from './fleet/ops-for-polls.js';
 import { OpsSessions } from './fleet/ops-session.js';
 import { SampleStore } from './fleet/samples.js';
 import { FleetPages } from './http/fleet-pages.js';
@@ -54,6 +55,7 @@ export class Service {
   readonly #polls: HostPolls;
   readonly #own: OwnMetrics;
   readonly #opsSessions: OpsSessions;
+  readonly #opsForPolls: OpsForPolls;
   #inventory: Inventory;
   #problems: readonly Problem[] = [];
   #polled = false;
@@ -79,6 +81,7 @@ export class Service {
       log,
     };
     this.#opsSessions = new OpsSessions(transport);
+    this.#opsForPolls = new OpsForPolls(transport);
     this.#fleet = new Fleet({
       ...transport,
       onConnectFailure: ({ code }) => this.#own.connectFailed(code),
@@ -94,6 +97,7 @@ export class Service {
     this.#polls = new HostPolls({
       fleet: this.#fleet,
       samples: this.#samples,
+      opsLibvirt: (host, signal) => this.#opsForPolls.libvirt(host, signal),
       clock,
       onSample: () => {
         this.#polled = true;
@@ -140,6 +144,7 @@ export class Service {
     await this.#watcher?.reload();
     this.#fleet.retryNow();
     this.#opsSessions.retryNow();
+    this.#opsForPolls.retryNow();
   }
 
   /** Ends everything; resolves within `stopWithinMs`, whatever hangs. */
@@ -153,6 +158,7 @@ export class Service {
     await makeDirectory(this.#settings.dataDir);
     this.#parts.add(() => this.#fleet.stop());
     this.#parts.add(() => this.#opsSessions.close());
+    this.#parts.add(() => this.#opsForPolls.close());
     await this.#readMetricsToken();
     await this.#listen();
     const store = await this.#openStore();
@@ -290,6 +296,7 @@ export class Service {
     this.#inventory = inventory;
     const names = new Set(inventory.hosts.map(({ name }) => name));
     this.#opsSessions.apply(inventory.hosts);
+    this.#opsForPolls.apply(inventory.hosts);
     await this.#fleet.apply(inventory.hosts);
     this.#link?.backend.reporter.apply(inventory.hosts);
     this.#samples.retain(names);
