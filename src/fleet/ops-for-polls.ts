@@ -2,6 +2,7 @@
 // period of balloon statistics. It refuses everything else, and hosts whose inventory entry asks for neither. It has
 // connections of its own, so that agents which never answer fill up no job's: libvirtd serves 5 calls a client.
 import { HostError } from '../core/errors.js';
+import type { Log } from '../core/log.js';
 import type { Host } from '../inventory/host.js';
 import type { CallOptions, LibvirtClient } from '../libvirt/client.js';
 import { affectFlag, type DomainRef, procedures } from '../libvirt/procedures.js';
@@ -23,9 +24,11 @@ export type OpsLibvirt = {
 
 export class OpsForPolls {
   readonly #sessions: OpsSessions;
+  readonly #log: Log;
 
   constructor(deps: OpsSessionsDeps) {
-    this.#sessions = new OpsSessions({ ...deps, idleMs: pollsIdleMs, log: deps.log.child({ use: 'polls' }) });
+    this.#log = deps.log.child({ use: 'polls' });
+    this.#sessions = new OpsSessions({ ...deps, idleMs: pollsIdleMs, log: this.#log });
   }
 
   /** Follows the inventory: a host that asks for none of this any more loses its connection. */
@@ -42,7 +45,7 @@ export class OpsForPolls {
         message: 'the inventory lets polls of this host use no jobs key',
       });
     }
-    return confined(await this.#sessions.get(host, signal));
+    return confined(await this.#sessions.get(host, signal), this.#log);
   }
 
   retryNow(): void {
@@ -55,10 +58,10 @@ export class OpsForPolls {
 }
 
 function wantsOps({ poll }: Host): boolean {
-  return poll.guestMs !== undefined;
+  return poll.guestMs !== undefined || poll.balloonPeriodS !== undefined;
 }
 
-function confined(client: LibvirtClient): OpsLibvirt {
+function confined(client: LibvirtClient, log: Log): OpsLibvirt {
   return {
     guestInfo: (dom, types, options) => guestInfo(client, dom, types, options),
     guestFilesystems: (dom, options) => guestFilesystems(client, dom, options),
@@ -69,6 +72,7 @@ function confined(client: LibvirtClient): OpsLibvirt {
         { dom, period, flags: affectFlag.live },
         options,
       );
+      log.info({ host: client.host, vm: dom.name, periodS: period }, 'balloon statistics turned on');
     },
   };
 }

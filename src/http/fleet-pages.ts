@@ -6,6 +6,8 @@ import { type HostSession, sessionStates } from '../fleet/session.js';
 import type { Format, Lines } from '../metrics/exposition.js';
 import { renderHostState } from '../metrics/host-state.js';
 import { type FleetPageOptions, fleetPage, hostPage, type Part } from '../metrics/page.js';
+import { renderDetails } from '../metrics/render-details.js';
+import { renderDomainJobs } from '../metrics/render-domain-jobs.js';
 import { renderSystem } from '../metrics/render-system.js';
 import { renderVms } from '../metrics/render-vms.js';
 import { type PollerName, pollerNames, pollers, type Samples } from '../pollers/runner.js';
@@ -17,7 +19,12 @@ const staleAfterMsMin = 30_000;
 
 type Renderers = { [P in PollerName]: (lines: Lines, instance: string, sample: Samples[P]) => void };
 
-const renderers: Renderers = { vms: renderVms, system: renderSystem };
+const renderers: Renderers = {
+  vms: renderVms,
+  system: renderSystem,
+  details: renderDetails,
+  'domain-jobs': renderDomainJobs,
+};
 
 export class FleetPages {
   constructor(
@@ -86,8 +93,8 @@ export class FleetPages {
       ...(taken.length > 0 && { lastSuccessMs: Math.max(...taken) }),
       samples: pollerNames.flatMap((poller) => {
         const ageMs = this.samples.ageMs(name, poller);
-        const problems =
-          poller === 'system' ? this.samples.get(name, 'system')?.last?.sample.problems.length : undefined;
+        const sample = this.samples.get(name, poller)?.last?.sample;
+        const problems = sample && 'problems' in sample ? sample.problems.length : undefined;
         return ageMs === undefined ? [] : [{ poller, ageMs, problems }];
       }),
       heartbeatAgeMs: this.heartbeatAgeMs(name),

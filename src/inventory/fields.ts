@@ -254,6 +254,15 @@ export function guestInterval(raw: unknown): number | 'off' | Refusal {
   return new Refusal(ms.message, ms.hint && 'Write it like 60s or 5m, or off.');
 }
 
+/** How often guests report their memory, seconds; `off` is what a host may say over its groups. */
+export function balloonPeriod(raw: unknown): number | 'off' | Refusal {
+  if (raw === 'off' || raw === false) return 'off';
+  const ms = duration(secondMs, pollIntervalMaxMs)(raw);
+  if (!(ms instanceof Refusal) && ms % secondMs === 0) return ms / secondMs;
+  const message = ms instanceof Refusal ? ms.message : `must be whole seconds, not ${shown(raw)}`;
+  return new Refusal(message, 'Write it like 5s, or off.');
+}
+
 function formatMs(ms: number): string {
   for (const unit of ['h', 'm', 's'] as const) {
     const size = unitMs[unit] ?? 1;

@@ -27,6 +27,8 @@ export type HostPoll = {
   readonly detailsMs: number;
   /** Absent: agents in VMs are not asked. */
   readonly guestMs?: number;
+  /** Seconds. Absent: the balloons of VMs are left as they are. */
+  readonly balloonPeriodS?: number;
   /** Which of the host's own figures are read; absent: all that there are. */
   readonly collectors?: readonly CollectorName[];
 };

@@ -87,14 +87,17 @@ function reachability({ ssh, address }: Host): Conflict[] {
 /** Keys of `poll` that use the jobs key, on a host where there is none to use. */
 function withoutJobsKey(host: Host): Conflict[] {
   const why = whyNoJobsKey(host);
-  if (!why || host.poll.guestMs === undefined) return [];
-  return [
-    {
-      path: [],
-      message: `asks guests' agents (poll.guest), which libvirt allows with the jobs key only, but ${why.message}`,
-      hint: `${why.hint}, or write poll: { guest: off } on this host.`,
-    },
+  if (!why) return [];
+  const { guestMs, balloonPeriodS } = host.poll;
+  const uses = [
+    ...(guestMs === undefined ? [] : [{ key: 'guest', what: "asks guests' agents" }]),
+    ...(balloonPeriodS === undefined ? [] : [{ key: 'balloonPeriod', what: 'sets up balloons' }]),
   ];
+  return uses.map(({ key, what }) => ({
+    path: [],
+    message: `${what} (poll.${key}), which libvirt allows with the jobs key only, but ${why.message}`,
+    hint: `${why.hint}, or write poll: { ${key}: off } on this host.`,
+  }));
 }
 
 function whyNoJobsKey(host: Host): { message: string; hint: string } | undefined {
@@ -134,6 +137,7 @@ function mergePoll(layers: readonly Layer[], defaults: InventoryDefaults): Host[
     intervalMs: merged.interval ?? defaults.pollIntervalMs,
     detailsMs: merged.details ?? defaultDetailsMs,
     ...(typeof merged.guest === 'number' && { guestMs: merged.guest }),
+    ...(typeof merged.balloonPeriod === 'number' && { balloonPeriodS: merged.balloonPeriod }),
     ...(merged.collectors && { collectors: merged.collectors }),
   };
 }

@@ -42,6 +42,7 @@ const Poll = z.strictObject({
   interval: value(field.duration(field.pollIntervalMinMs, field.pollIntervalMaxMs)).optional(),
   details: value(field.duration(field.pollIntervalMinMs, field.detailsIntervalMaxMs)).optional(),
   guest: value(field.guestInterval).optional(),
+  balloonPeriod: value(field.balloonPeriod).optional(),
   collectors: value(collectorList).optional(),
 });
 

@@ -10,17 +10,23 @@ export const libvirtCode = {
   noConnect: 5,
   invalidArg: 8,
   operationDenied: 29,
+  rpc: 39,
   noDomain: 42,
   authFailed: 45,
+  noStoragePool: 49,
   noStorageVol: 50,
   operationInvalid: 55,
   operationTimeout: 68,
   noDomainSnapshot: 72,
+  argumentUnsupported: 74,
   authCancelled: 79,
   operationUnsupported: 84,
   agentUnresponsive: 86,
+  resourceBusy: 87,
   accessDenied: 88,
   authUnavailable: 94,
+  agentUnsynced: 97,
+  agentCommandTimeout: 112,
 } as const;
 
 export class LibvirtError extends HostError {

@@ -12,17 +12,29 @@ import type { Fleet } from '../fleet/fleet.js';
 import type { OpsLibvirt } from '../fleet/ops-for-polls.js';
 import type { SampleStore } from '../fleet/samples.js';
 import type { Host } from '../inventory/host.js';
+import { type DetailsSample, detailsPoller } from './details.js';
+import { type DomainJobsSample, domainJobsPoller } from './domain-jobs.js';
 import type { HostReaders, Poller } from './poller.js';
 import { type SystemSample, systemPoller } from './system.js';
 import { type VmsSample, vmsPoller } from './vms.js';
 
-export type Samples = { vms: VmsSample; system: SystemSample };
+export type Samples = {
+  vms: VmsSample;
+  system: SystemSample;
+  details: DetailsSample;
+  'domain-jobs': DomainJobsSample;
+};
 export type PollerName = keyof Samples;
 export type PollOutcome = 'ok' | 'failed' | 'host-down';
 
 type Pollers = { readonly [P in PollerName]: Poller<Samples[P]> };
 
-export const pollers: Pollers = { vms: vmsPoller, system: systemPoller };
+export const pollers: Pollers = {
+  vms: vmsPoller,
+  system: systemPoller,
+  details: detailsPoller,
+  'domain-jobs': domainJobsPoller,
+};
 export const pollerNames = Object.keys(pollers) as PollerName[];
 
 /** Between an event and the poll that it asks for: several events in a row are one poll. */

@@ -163,6 +163,12 @@ describe('faults of keys and values', () => {
       'poll: { guest: true }',
       /poll\.guest must be a duration, not true\. Write it like 60s or 5m, or off\.$/,
     ],
+    ['poll: { balloonPeriod: 500ms }', /poll\.balloonPeriod must be from 1s to 1h, not "500ms"/],
+    [
+      'poll: { balloonPeriod: 1.5s }',
+      /poll\.balloonPeriod must be whole seconds, not "1\.5s"\. Write it like 5s/,
+    ],
+    ['poll: { balloonPeriod: soon }', /poll\.balloonPeriod must be a duration.*Write it like 5s, or off\.$/],
     ['labels: [a]', /labels must be a mapping of names to text, not a list/],
     ['labels: { rack: 12 }', '4:21: host "a": labels.rack must be text, not 12. Write it in quotes: "12".'],
     [
@@ -298,6 +304,18 @@ describe('what hosts must be to each other', () => {
     expect(hostOf(oneHost('uri: qemu+ssh://a/system?sshauth=agent')).ssh.agent).toBe(true);
     expect(hostOf(oneHost('uri: qemu+ssh://a/system?keyfile=/k')).ssh.keyFile).toBe('/k');
     expect(hostOf(oneHost('uri: qemu:///system')).connection).toBe('local');
+  });
+
+  test('balloons are set up only where there is a jobs key to do it with', () => {
+    const balloon = 'poll: { balloonPeriod: 5s }';
+    expect(problemsOf(oneHost('address: a', keyed, balloon))).toEqual([
+      '3:5: host "a" sets up balloons (poll.balloonPeriod), which libvirt allows with the jobs key only, but has none. ' +
+        'Set ssh.opsKeyFile (and ssh.opsUser), or write poll: { balloonPeriod: off } on this host.',
+    ]);
+    expect(hostOf(oneHost('uri: qemu:///system', balloon)).poll.balloonPeriodS).toBe(5);
+    expect(hostOf(oneHost('uri: qemu:///system', 'poll: { balloonPeriod: off }')).poll).not.toHaveProperty(
+      'balloonPeriodS',
+    );
   });
 
   test("guests' agents are asked only where there is a jobs key to ask with", () => {

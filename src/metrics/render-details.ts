@@ -1,0 +1,158 @@
+// Renders what changes seldom: identity on *_info series, limits, snapshots, pools. A label without a value is left out,
+// which Prometheus treats as empty. It refuses to write a series twice: of VMs, disks and interfaces of one name the first
+// counts.
+import type { DetailsSample, DomainEntry, PoolEntry } from '../pollers/details.js';
+import type {
+  DiskDetails,
+  DomainDetails,
+  InterfaceDetails,
+  LimitName,
+  NovaDetails,
+} from '../pollers/details-domain.js';
+import { type Lines, label } from './exposition.js';
+import type { FamilyName } from './families.js';
+
+/** Without a guest's disk behind them, as in inovex's exporter. */
+const notDisks: ReadonlySet<string> = new Set(['cdrom', 'floppy']);
+
+const poolInactive = 0;
+
+export function renderDetails(lines: Lines, instance: string, sample: DetailsSample): void {
+  const host = label('instance', instance);
+  const { hypervisor, libvirtd } = sample.versions;
+  if (hypervisor || libvirtd) {
+    const versions = labels({ hypervisor_running: hypervisor, libvirtd_running: libvirtd });
+    lines.add('libvirt_versions_info', host + versions, 1);
+  }
+  const seen = new Set<string>();
+  for (const entry of sample.domains) {
+    const domain = `${host},${label('domain', entry.domain.name)}`;
+    if (!isFirst(seen, domain)) continue;
+    renderDomain(lines, domain, entry);
+  }
+  for (const pool of sample.pools ?? []) {
+    const labels = `${host},${label('storage_pool', pool.name)}`;
+    if (isFirst(seen, labels)) renderPool(lines, labels, pool);
+  }
+}
+
+function renderDomain(lines: Lines, domain: string, entry: DomainEntry): void {
+  const { details, snapshots, timedOut } = entry;
+  const { uuid } = entry.domain;
+  lines.add('outrigger_domain_details_timed_out', domain, timedOut ? 1 : 0);
+  const os = {
+    os_type: details?.os.type,
+    os_type_arch: details?.os.arch,
+    os_type_machine: details?.os.machine,
+  };
+  lines.add('libvirt_domain_info', domain + labels({ uuid, ...os }), 1);
+  lines.add('outrigger_domain_snapshots', domain, snapshots?.count);
+  lines.add('outrigger_domain_snapshot_oldest_timestamp_seconds', domain, snapshots?.oldestS);
+  if (details) renderDefinition(lines, domain, uuid, details);
+}
+
+function renderDefinition(lines: Lines, domain: string, uuid: string, details: DomainDetails): void {
+  lines.add('libvirt_domain_openstack_info', domain + novaLabels(uuid, details.nova ?? {}), 1);
+  const seen = new Set<string>();
+  for (const disk of details.disks) {
+    const target = `${domain},${label('target_device', disk.target)}`;
+    if (!disk.target || notDisks.has(disk.device) || !isFirst(seen, target)) continue;
+    lines.add('libvirt_domain_block_stats_info', target + diskLabels(disk), 1);
+    for (const [limit, family] of limitFamilies) lines.add(family, target, disk.limits[limit]);
+  }
+  seen.clear();
+  for (const net of details.interfaces) {
+    const target = net.target && `${domain},${label('target_device', net.target)}`;
+    if (!target || !isFirst(seen, target)) continue;
+    lines.add('libvirt_domain_interface_stats_info', target + interfaceLabels(net), 1);
+  }
+}
+
+/** A VM of another origin than Nova has its UUID there all the same, as in inovex's exporter: dashboards start from it. */
+function novaLabels(uuid: string, nova: NovaDetails): string {
+  return labels({
+    instance_name: nova.name,
+    instance_id: uuid,
+    flavor_name: nova.flavor,
+    user_name: nova.userName,
+    user_id: nova.userId,
+    project_name: nova.projectName,
+    project_id: nova.projectId,
+    root_type: nova.rootType,
+    root_uuid: nova.rootId,
+  });
+}
+
+function diskLabels(disk: DiskDetails): string {
+  return labels({
+    disk_type: disk.type,
+    target_bus: disk.bus,
+    driver_name: disk.driverName,
+    driver_type: disk.driverType,
+    driver_cache: disk.cache,
+    driver_discard: disk.discard,
+    source_file: disk.source,
+    source_protocol: disk.protocol,
+    serial: disk.serial,
+  });
+}
+
+function interfaceLabels(net: InterfaceDetails): string {
+  return labels({
+    interface_type: net.type,
+    source_bridge: net.source,
+    mac_address: net.mac,
+    model_type: net.model,
+    mtu_size: net.mtu,
+    virtual_interface: net.interfaceId,
+  });
+}
+
+function renderPool(lines: Lines, pool: string, { timedOut, info }: PoolEntry): void {
+  lines.add('libvirt_storage_pool_timed_out', pool, timedOut ? 1 : 0);
+  if (!info) return;
+  lines.add('libvirt_storage_pool_state', pool, info.state);
+  // libvirt says 0 of a pool that is not active, or what it remembers.
+  if (info.state === poolInactive) return;
+  lines.add('libvirt_storage_pool_capacity_bytes', pool, info.capacity);
+  lines.add('libvirt_storage_pool_allocation_bytes', pool, info.allocation);
+  lines.add('libvirt_storage_pool_available_bytes', pool, info.available);
+}
+
+const limitFamilies: readonly (readonly [LimitName, FamilyName])[] = [
+  ['total_bytes_sec', 'libvirt_domain_block_stats_limit_total_bytes'],
+  ['read_bytes_sec', 'libvirt_domain_block_stats_limit_read_bytes'],
+  ['write_bytes_sec', 'libvirt_domain_block_stats_limit_write_bytes'],
+  ['total_iops_sec', 'libvirt_domain_block_stats_limit_total_requests'],
+  ['read_iops_sec', 'libvirt_domain_block_stats_limit_read_requests'],
+  ['write_iops_sec', 'libvirt_domain_block_stats_limit_write_requests'],
+  ['total_bytes_sec_max', 'libvirt_domain_block_stats_limit_burst_total_bytes'],
+  ['read_bytes_sec_max', 'libvirt_domain_block_stats_limit_burst_read_bytes'],
+  ['write_bytes_sec_max', 'libvirt_domain_block_stats_limit_burst_write_bytes'],
+  ['total_iops_sec_max', 'libvirt_domain_block_stats_limit_burst_total_requests'],
+  ['read_iops_sec_max', 'libvirt_domain_block_stats_limit_burst_read_requests'],
+  ['write_iops_sec_max', 'libvirt_domain_block_stats_limit_burst_write_requests'],
+  ['total_bytes_sec_max_length', 'libvirt_domain_block_stats_limit_burst_total_bytes_length_seconds'],
+  ['read_bytes_sec_max_length', 'libvirt_domain_block_stats_limit_burst_read_bytes_length_seconds'],
+  ['write_bytes_sec_max_length', 'libvirt_domain_block_stats_limit_burst_write_bytes_length_seconds'],
+  ['total_iops_sec_max_length', 'libvirt_domain_block_stats_limit_burst_length_total_requests_seconds'],
+  ['read_iops_sec_max_length', 'libvirt_domain_block_stats_limit_burst_length_read_requests_seconds'],
+  ['write_iops_sec_max_length', 'libvirt_domain_block_stats_limit_burst_length_write_requests_seconds'],
+  ['size_iops_sec', 'libvirt_domain_block_stats_size_iops_bytes'],
+];
+
+/** `,name="value"` of each that has a value. */
+function labels(values: Readonly<Record<string, string | undefined>>): string {
+  let text = '';
+  for (const name in values) {
+    const value = values[name];
+    if (value) text += `,${label(name, value)}`;
+  }
+  return text;
+}
+
+function isFirst(seen: Set<string>, labels: string): boolean {
+  if (seen.has(labels)) return false;
+  seen.add(labels);
+  return true;
+}
