@@ -5,7 +5,7 @@ import type { SampleStore } from '../fleet/samples.js';
 import { type HostSession, sessionStates } from '../fleet/session.js';
 import type { Format, Lines } from '../metrics/exposition.js';
 import { renderHostState } from '../metrics/host-state.js';
-import { type FleetPageOptions, fleetPage, hostPage, type Part } from '../metrics/page.js';
+import { type FleetPageOptions, type FleetPart, fleetPage, hostPage } from '../metrics/page.js';
 import { renderDetails } from '../metrics/render-details.js';
 import { renderDomainJobs } from '../metrics/render-domain-jobs.js';
 import { renderSystem } from '../metrics/render-system.js';
@@ -43,7 +43,9 @@ export class FleetPages {
   /** One host without the instance label; undefined for a host that the inventory does not have. */
   one(name: string, format: Format): string | undefined {
     const session = this.fleet.find(name);
-    return session && hostPage(name, this.#parts([session]), format);
+    if (!session) return undefined;
+    const parts = [...this.#parts([session])].map(({ write }) => write);
+    return hostPage(name, parts, format);
   }
 
   /** Hosts whose sample is on show, by poller. */
@@ -56,11 +58,12 @@ export class FleetPages {
     >;
   }
 
-  *#parts(sessions: Iterable<HostSession>): Generator<Part> {
+  *#parts(sessions: Iterable<HostSession>): Generator<FleetPart> {
     for (const session of sessions) {
-      yield (lines) => this.#state(lines, session);
+      yield { kind: 'state', write: (lines) => this.#state(lines, session) };
       for (const poller of pollerNames) {
-        if (this.#isNews(session, poller)) yield (lines) => this.#sample(lines, session.host.name, poller);
+        if (!this.#isNews(session, poller)) continue;
+        yield { kind: poller, write: (lines) => this.#sample(lines, session.host.name, poller) };
       }
     }
   }

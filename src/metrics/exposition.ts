@@ -66,6 +66,15 @@ class FamilyText {
   #pending = '';
   #blocks: Buffer[] = [];
   chars = 0;
+  /** Kinds of parts that have written it, and the last of them. */
+  readonly kinds = new Set<string>();
+  #kind = '';
+
+  writtenBy(kind: string): void {
+    if (kind === this.#kind) return;
+    this.#kind = kind;
+    this.kinds.add(kind);
+  }
 
   append(line: string): void {
     this.chars += line.length;
@@ -102,6 +111,8 @@ export class Lines {
   readonly #charsMax: number;
   readonly #own: string;
   #chars = 0;
+  /** Of the part that writes now. */
+  kind = '';
 
   constructor({ families, charsMax = Number.POSITIVE_INFINITY, without }: LinesOptions = {}) {
     this.#texts = new Map([...(families ?? [])].map((name) => [name, new FamilyText()]));
@@ -115,6 +126,7 @@ export class Lines {
     if (typeof value !== 'number' || !Number.isFinite(value)) return;
     const text = this.#texts.get(family) ?? this.#begin(family);
     if (!text) return;
+    text.writtenBy(this.kind);
     if (this.isOver) text.chars += family.length + labels.length + valueCharsTypical;
     else this.#write(text, family, labels, value);
   }
@@ -124,11 +136,9 @@ export class Lines {
     return this.#chars > this.#charsMax;
   }
 
-  /** Characters of each family that has lines. */
-  sizes(): Map<FamilyName, number> {
-    return new Map(
-      [...this.#texts].filter(([, { chars }]) => chars > 0).map(([name, { chars }]) => [name, chars]),
-    );
+  /** Of each family that has lines: its characters, and the kinds of parts that wrote it. */
+  written(): ReadonlyMap<FamilyName, { chars: number; kinds: ReadonlySet<string> }> {
+    return new Map([...this.#texts].filter(([, { chars }]) => chars > 0));
   }
 
   /** Complete lines of a family, and forgets them. */

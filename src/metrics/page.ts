@@ -12,8 +12,11 @@ import { type FamilyName, families } from './families.js';
 /** Writes a part of the page of one host. */
 export type Part = (lines: Lines) => void;
 
+/** Parts of one kind write the same families: a pass that wants none of them leaves such parts out. */
+export type FleetPart = { kind: string; write: Part };
+
 /** Text of a page that is held at a time. */
-const heldCharsMax = 24 * 1024 * 1024;
+const heldCharsMax = 8 * 1024 * 1024;
 /** Blocks are joined until they hold this much. */
 const sendBytesMin = 64 * 1024;
 /** Rendering gives way to polls after this long. */
@@ -28,17 +31,22 @@ export type FleetPageOptions = {
 
 /** The page of many hosts, without its end: the collector's page follows. `parts` is called for each pass. */
 export async function* fleetPage(
-  parts: () => Iterable<Part>,
+  parts: () => Iterable<FleetPart>,
   { signal, format, heldCharsMax: charsMax = heldCharsMax }: FleetPageOptions,
 ): AsyncGenerator<Buffer> {
   const turns = new Turns(signal);
   const whole = new Lines({ charsMax });
-  for (const part of parts()) {
-    part(whole);
+  for (const { kind, write } of parts()) {
+    whole.kind = kind;
+    write(whole);
     if (turns.isOver()) await turns.next();
   }
   if (!whole.isOver) return yield* held(whole, families.keys(), format);
-  for (const slice of slices(whole.sizes(), charsMax)) yield* pass(parts(), slice, turns, format);
+  const written = whole.written();
+  for (const slice of slices(written, charsMax)) {
+    const kinds = new Set(slice.flatMap((name) => [...(written.get(name)?.kinds ?? [])]));
+    yield* pass(parts(), { slice, kinds }, turns, format);
+  }
 }
 
 /** The page of one host: the same parts, without the instance label. */
@@ -50,8 +58,8 @@ export function hostPage(instance: string, parts: Iterable<Part>, format: Format
 
 /** Goes through the fleet for a few families: the first is sent on the way, the others after. */
 async function* pass(
-  parts: Iterable<Part>,
-  slice: readonly FamilyName[],
+  parts: Iterable<FleetPart>,
+  { slice, kinds }: { slice: readonly FamilyName[]; kinds: ReadonlySet<string> },
   turns: Turns,
   format: Format,
 ): AsyncGenerator<Buffer> {
@@ -59,8 +67,9 @@ async function* pass(
   if (first === undefined) return;
   const lines = new Lines({ families: slice });
   yield headOf(first, format);
-  for (const part of parts) {
-    part(lines);
+  for (const { kind, write } of parts) {
+    if (!kinds.has(kind)) continue;
+    write(lines);
     if (!turns.isOver()) continue;
     await turns.next();
     yield* joined(lines.take(first));
@@ -98,11 +107,14 @@ function* joined(blocks: Iterable<Buffer>): Generator<Buffer> {
 }
 
 /** Cuts the families into runs that fit, in the order of the page; the first of a run is not held. */
-function* slices(sizes: ReadonlyMap<FamilyName, number>, charsMax: number): Generator<FamilyName[]> {
+function* slices(
+  written: ReadonlyMap<FamilyName, { chars: number }>,
+  charsMax: number,
+): Generator<FamilyName[]> {
   let slice: FamilyName[] = [];
   let chars = 0;
   for (const name of families.keys()) {
-    const size = sizes.get(name);
+    const size = written.get(name)?.chars;
     if (size === undefined) continue;
     if (slice.length > 0 && chars + size > charsMax) {
       yield slice;

@@ -197,7 +197,9 @@ export function systemSample(over: Partial<SystemSample> = {}): SystemSample {
 export function rendered(part: Part): ReadonlyMap<string, string> {
   const lines = new Lines();
   part(lines);
-  return new Map([...lines.sizes().keys()].map((name) => [name, Buffer.concat(lines.take(name)).toString()]));
+  return new Map(
+    [...lines.written().keys()].map((name) => [name, Buffer.concat(lines.take(name)).toString()]),
+  );
 }
 
 /** The page of a fleet, whole. */
@@ -207,7 +209,11 @@ export async function fleetText(
 ): Promise<string> {
   const { signal } = new AbortController();
   const chunks: Buffer[] = [];
-  for await (const chunk of fleetPage(() => parts, { signal, format: 'text', ...options }))
+  for await (const chunk of fleetPage(() => parts.map((write) => ({ kind: 'any', write })), {
+    signal,
+    format: 'text',
+    ...options,
+  }))
     chunks.push(chunk);
   return Buffer.concat(chunks).toString();
 }

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { type Lines, label } from '../../../src/metrics/exposition.js';
+import { label } from '../../../src/metrics/exposition.js';
 import { families } from '../../../src/metrics/families.js';
 import { renderHostState } from '../../../src/metrics/host-state.js';
-import { fleetPage, hostPage, type Part } from '../../../src/metrics/page.js';
+import { type FleetPart, fleetPage, hostPage, type Part } from '../../../src/metrics/page.js';
 import { renderSystem } from '../../../src/metrics/render-system.js';
 import { renderVms } from '../../../src/metrics/render-vms.js';
 import { fleetText, running, stopped, systemSample } from './fixtures.js';
@@ -111,17 +111,36 @@ describe('the page of a fleet that is too large to hold', () => {
     const { signal } = new AbortController();
     const passed = () => {
       passes++;
-      return parts;
+      return parts.map((write) => ({ kind: 'any', write }));
     };
     let text = '';
     for await (const chunk of fleetPage(passed, { signal, format: 'text', heldCharsMax: 1 })) text += chunk;
     expect(passes).toBe(1 + (text.match(/^# TYPE /gm)?.length ?? 0));
   });
 
+  it('asks in a pass only the parts that write what it wants', async () => {
+    const asked: string[] = [];
+    const part = (kind: string, family: 'node_load1' | 'libvirt_up', host: number): FleetPart => ({
+      kind,
+      write: (lines) => {
+        asked.push(kind);
+        lines.add(family, label('instance', `h${host}`), host);
+      },
+    });
+    // Only the last host's second part writes what the first parts write too.
+    const parts = [part('a', 'node_load1', 1), part('b', 'libvirt_up', 1), part('b', 'node_load1', 2)];
+    const { signal } = new AbortController();
+    let text = '';
+    for await (const chunk of fleetPage(() => parts, { signal, format: 'text', heldCharsMax: 1 }))
+      text += chunk;
+    expect(parseSeries(text)).toHaveLength(3);
+    expect(asked).toEqual(['a', 'b', 'b', 'b', 'b', 'a', 'b', 'b']);
+  });
+
   it('goes on when hosts come and go between the passes', async () => {
     let passes = 0;
     const { signal } = new AbortController();
-    const parts = () => fleetOf(passes++ % 3);
+    const parts = () => fleetOf(passes++ % 3).map((write) => ({ kind: 'any', write }));
     let text = '';
     for await (const chunk of fleetPage(parts, { signal, format: 'text', heldCharsMax: 1 })) text += chunk;
     expect(twice(text)).toEqual([]);
@@ -129,8 +148,9 @@ describe('the page of a fleet that is too large to hold', () => {
 
   it('ends when it is not wanted any more, and lets timers run meanwhile', async () => {
     const ending = new AbortController();
-    const endless = function* (): Generator<Part> {
-      for (;;) yield (lines: Lines) => renderSystem(lines, 'h', systemSample());
+    const write: Part = (lines) => renderSystem(lines, 'h', systemSample());
+    const endless = function* (): Generator<FleetPart> {
+      for (;;) yield { kind: 'system', write };
     };
     setTimeout(() => ending.abort(new Error('gone')), 20);
     const page = fleetPage(endless, { signal: ending.signal, format: 'text' });
