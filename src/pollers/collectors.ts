@@ -52,7 +52,7 @@ const cpufreq: Collect = async ({ reader, rare }) => {
   const scaling = await readScaling(reader, rare);
   if (scaling) return { scaling };
   const frequencies = await reader.parsed('/proc/cpuinfo', parseCpuinfo);
-  return frequencies?.length ? { frequencies } : undefined;
+  return frequencies?.length ? { frequencies } : {};
 };
 
 const time: Collect = async ({ reader, rare }) => {

@@ -11,8 +11,10 @@ export const vmstatFields = [
   'pswpin',
   'pswpout',
 ] as const;
-/** Beside them the free pages, which tell the size of a page (see pageBytes). */
-const wanted: ReadonlySet<string> = new Set([...vmstatFields, 'nr_free_pages']);
+const listedMemory = ['Active(anon)', 'Inactive(anon)', 'Active(file)', 'Inactive(file)'];
+const listedPages = ['nr_active_anon', 'nr_inactive_anon', 'nr_active_file', 'nr_inactive_file'];
+/** Pages are there to tell the size of one (see pageBytes). */
+const wanted: ReadonlySet<string> = new Set([...vmstatFields, ...listedPages]);
 const linesMax = 1024;
 
 export function parseVmstat(text: string, problem: Problem): Record<string, number> {
@@ -32,13 +34,18 @@ const pageBytesKnown = [4096, 8192, 16_384, 65_536];
 const pageSlack = 1.3;
 
 /**
- * The size of a page, which no file tells: free memory in bytes by free memory in pages. The two were read a moment apart, but
- * the next possible size is twice as far.
+ * The size of a page, which no file tells: the memory of processes and file caches in bytes by the same in pages. The two are
+ * read a moment apart, and differ a little. (Free memory will not do: some kernels count it in two ways.)
  */
 export function pageBytes(
   meminfo: Record<string, number> | undefined,
   vmstat: Record<string, number> | undefined,
 ): number | undefined {
-  const ratio = (meminfo?.MemFree ?? 0) / (vmstat?.nr_free_pages ?? 0);
+  const ratio = total(meminfo, listedMemory) / total(vmstat, listedPages);
   return pageBytesKnown.find((bytes) => ratio > bytes / pageSlack && ratio < bytes * pageSlack);
+}
+
+/** NaN when one is missing. */
+function total(values: Record<string, number> | undefined, names: readonly string[]): number {
+  return names.reduce((sum, name) => sum + (values?.[name] ?? Number.NaN), 0);
 }

@@ -17,11 +17,10 @@ const controllersMax = 32;
 const rowsMax = 64;
 const channelsMax = 16;
 
-/** Undefined when the host has no such memory, or no driver for it. */
-export async function readEdac(reader: PartReader, rare: Rare): Promise<MemoryController[] | undefined> {
+/** None when the host has no such memory, or no driver for it. */
+export async function readEdac(reader: PartReader, rare: Rare): Promise<MemoryController[]> {
   const names = await rare.get('edac', () => reader.names(root, /^mc\d{1,4}$/));
-  if (!names) return undefined;
-  const read = names
+  const read = (names ?? [])
     .slice(0, controllersMax)
     .map((name) => rare.get(`edac ${name}`, () => readController(reader, name.slice('mc'.length))));
   return (await Promise.all(read)).filter((controller) => controller !== undefined);
