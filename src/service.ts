@@ -9,6 +9,7 @@ import type { Log } from './core/log.js';
 import { Secret } from './core/secret.js';
 import type { Settings } from './core/settings.js';
 import { version } from './core/version.js';
+import { DomainEvents } from './fleet/domain-events.js';
 import { Fleet } from './fleet/fleet.js';
 import { OpsForPolls } from './fleet/ops-for-polls.js';
 import { OpsSessions } from './fleet/ops-session.js';
@@ -50,6 +51,7 @@ export class Service {
   readonly #clock: Clock;
   readonly #parts = new Closers();
   readonly #samples: SampleStore<Samples>;
+  readonly #events = new DomainEvents();
   readonly #fleet: Fleet;
   readonly #pages: FleetPages;
   readonly #polls: HostPolls;
@@ -85,13 +87,17 @@ export class Service {
     this.#fleet = new Fleet({
       ...transport,
       onConnectFailure: ({ code }) => this.#own.connectFailed(code),
-      onLibvirt: ({ host }) => this.#polls.lookAgain(host.name),
+      onLibvirt: ({ host }) => {
+        this.#events.opened(host.name);
+        this.#polls.lookAgain(host.name);
+      },
       onEvent: ({ host }, event) => {
+        this.#events.event(host.name, event);
         this.#polls.lookAgain(host.name, 'domain' in event ? event.domain.uuid : undefined);
         this.#link?.tellEvent(host.name, event);
       },
     });
-    this.#pages = new FleetPages(this.#fleet, this.#samples, (host) =>
+    this.#pages = new FleetPages(this.#fleet, this.#samples, this.#events, (host) =>
       this.#link?.backend.reporter.heartbeatAgeMs(host),
     );
     this.#polls = new HostPolls({
@@ -99,8 +105,9 @@ export class Service {
       samples: this.#samples,
       opsLibvirt: (host, signal) => this.#opsForPolls.libvirt(host, signal),
       clock,
-      onSample: () => {
+      onSample: (host, poller, sample) => {
         this.#polled = true;
+        if (poller === 'vms') this.#events.polled(host, (sample as Samples['vms']).vms, clock.wallMs());
       },
       onDone: (poller, outcome, durationMs) => {
         if (outcome === 'host-down') this.#own.pollNotRun(poller, outcome);
@@ -300,6 +307,7 @@ export class Service {
     await this.#fleet.apply(inventory.hosts);
     this.#link?.backend.reporter.apply(inventory.hosts);
     this.#samples.retain(names);
+    this.#events.retain(names);
     const schedules = inventory.hosts.flatMap((host) =>
       pollerNames.flatMap((poller) => {
         const intervalMs = pollers[poller].intervalMs(host);

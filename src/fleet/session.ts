@@ -188,7 +188,8 @@ export class HostSession {
   async #follow(client: LibvirtClient, signal: AbortSignal): Promise<void> {
     this.#deps.onLibvirt?.(this);
     try {
-      for await (const event of client.lifecycleEvents(signal)) this.#deps.onEvent?.(this, event);
+      const events = client.lifecycleEvents(signal, { reboots: true });
+      for await (const event of events) this.#deps.onEvent?.(this, event);
     } catch (error) {
       if (!signal.aborted) this.#deps.log.debug({ host: this.#host.name, error }, 'no lifecycle events');
     }

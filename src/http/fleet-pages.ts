@@ -1,5 +1,6 @@
 // What is on show of each host: its newest samples while they are news, and its state always. It refuses to show
 // figures of a host that is not connected or that stopped answering: those series go away, `libvirt_up 0` and the ages stay.
+import type { DomainEvents } from '../fleet/domain-events.js';
 import type { Fleet } from '../fleet/fleet.js';
 import type { SampleStore } from '../fleet/samples.js';
 import { type HostSession, sessionStates } from '../fleet/session.js';
@@ -8,6 +9,8 @@ import { renderHostState } from '../metrics/host-state.js';
 import { type FleetPageOptions, type FleetPart, fleetPage, hostPage } from '../metrics/page.js';
 import { renderDetails } from '../metrics/render-details.js';
 import { renderDomainJobs } from '../metrics/render-domain-jobs.js';
+import { renderChanges, renderEvents } from '../metrics/render-events.js';
+import { renderGuest } from '../metrics/render-guest.js';
 import { renderSystem } from '../metrics/render-system.js';
 import { renderVms } from '../metrics/render-vms.js';
 import { type PollerName, pollerNames, pollers, type Samples } from '../pollers/runner.js';
@@ -24,12 +27,16 @@ const renderers: Renderers = {
   system: renderSystem,
   details: renderDetails,
   'domain-jobs': renderDomainJobs,
+  guest: renderGuest,
+  // On show with the VMs that started.
+  starts: () => undefined,
 };
 
 export class FleetPages {
   constructor(
     private readonly fleet: Fleet,
     private readonly samples: SampleStore<Samples>,
+    private readonly events: DomainEvents,
     /** Since a heartbeat last reached the backend. */
     private readonly heartbeatAgeMs: (host: string) => number | undefined,
   ) {}
@@ -61,6 +68,9 @@ export class FleetPages {
   *#parts(sessions: Iterable<HostSession>): Generator<FleetPart> {
     for (const session of sessions) {
       yield { kind: 'state', write: (lines) => this.#state(lines, session) };
+      yield { kind: 'events', write: (lines) => renderEvents(lines, session.host.name, this.events) };
+      if (this.#isNews(session, 'vms'))
+        yield { kind: 'changes', write: (lines) => this.#changes(lines, session.host.name) };
       for (const poller of pollerNames) {
         if (!this.#isNews(session, poller)) continue;
         yield { kind: poller, write: (lines) => this.#sample(lines, session.host.name, poller) };
@@ -72,6 +82,12 @@ export class FleetPages {
     const render: Renderers[P] = renderers[poller];
     const last = this.samples.get(host, poller)?.last;
     if (last) render(lines, host, last.sample);
+  }
+
+  #changes(lines: Lines, host: string): void {
+    const vms = this.samples.get(host, 'vms')?.last?.sample;
+    const starts = this.samples.get(host, 'starts')?.last?.sample;
+    if (vms) renderChanges(lines, host, vms, this.events, starts);
   }
 
   #isNews(session: HostSession, poller: PollerName): boolean {

@@ -48,6 +48,13 @@ const details: Record<LifecycleEventName, readonly string[]> = {
   unknown: [],
 };
 
+/** Every kind and reason that there is a word for; a kind without reasons has the empty one. */
+export const lifecycleKinds: readonly { event: LifecycleEventName; detail: string }[] = (
+  Object.entries(details) as [LifecycleEventName, readonly string[]][]
+)
+  .filter(([event]) => event !== 'unknown')
+  .flatMap(([event, words]) => (words.length > 0 ? words : ['']).map((detail) => ({ event, detail })));
+
 type LifecycleMessage = { dom: DomainRef; event: number; detail: number };
 
 export function lifecycleEvent({ dom, event, detail }: LifecycleMessage, at: number): LifecycleEvent {

@@ -1,6 +1,8 @@
 // Every family that can appear on a page of hosts, once, in the order of the page.
 
 import { detailsFamilies, domainJobFamilies } from './families-details.js';
+import { eventFamilies } from './families-events.js';
+import { guestFamilies } from './families-guest.js';
 import { hostFamilies } from './families-own.js';
 import {
   type MemoryFamily,
@@ -26,6 +28,8 @@ export type FamilyName =
   | keyof typeof vmFamilies
   | keyof typeof detailsFamilies
   | keyof typeof domainJobFamilies
+  | keyof typeof eventFamilies
+  | keyof typeof guestFamilies
   | keyof typeof systemFamilies
   | keyof typeof systemNetworkFamilies
   | keyof typeof systemHardwareFamilies
@@ -43,6 +47,8 @@ export const families: ReadonlyMap<FamilyName, Family> = new Map(
     ...vmFamilies,
     ...detailsFamilies,
     ...domainJobFamilies,
+    ...eventFamilies,
+    ...guestFamilies,
     ...systemFamilies,
     ...systemFieldFamilies,
     ...systemNetworkFamilies,

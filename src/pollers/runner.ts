@@ -14,7 +14,9 @@ import type { SampleStore } from '../fleet/samples.js';
 import type { Host } from '../inventory/host.js';
 import { type DetailsSample, detailsPoller } from './details.js';
 import { type DomainJobsSample, domainJobsPoller } from './domain-jobs.js';
+import { type GuestSample, guestPoller } from './guest.js';
 import type { HostReaders, Poller } from './poller.js';
+import { type StartsSample, startsPoller } from './starts.js';
 import { type SystemSample, systemPoller } from './system.js';
 import { type VmsSample, vmsPoller } from './vms.js';
 
@@ -23,6 +25,8 @@ export type Samples = {
   system: SystemSample;
   details: DetailsSample;
   'domain-jobs': DomainJobsSample;
+  starts: StartsSample;
+  guest: GuestSample;
 };
 export type PollerName = keyof Samples;
 export type PollOutcome = 'ok' | 'failed' | 'host-down';
@@ -34,6 +38,8 @@ export const pollers: Pollers = {
   system: systemPoller,
   details: detailsPoller,
   'domain-jobs': domainJobsPoller,
+  starts: startsPoller,
+  guest: guestPoller,
 };
 export const pollerNames = Object.keys(pollers) as PollerName[];
 

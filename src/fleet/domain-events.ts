@@ -1,0 +1,172 @@
+// What happened to each host's VMs: events counted by kind, and when each VM came into its present state. Both are learned
+// from events, and from comparing one poll with the next where an event did not come. It refuses to guess over a gap (the
+// connection was away, events were lost): what cannot be known to have lasted has no time any more.
+//
+//   a poll shows        before it                                       since
+//   another state       an event of this VM                             the event
+//                       no event, a poll soon before, no gap            this poll
+//                       anything else                                   not known
+//   the same state      an event of this VM (it went and came back)     the event
+//                       no gap                                          as before
+//                       a gap, running since it booted, the same life   as before
+//                       a gap, else                                     not known
+import { type LifecycleEvent, lifecycleKinds } from '../libvirt/events.js';
+import type { DomainRef } from '../libvirt/procedures.js';
+import { stateInWords } from '../libvirt/state-reasons.js';
+import type { DomainStats } from '../libvirt/stats.js';
+
+/** Two polls further apart than this say too little about when a state began. */
+export const comparedWithinMs = 90_000;
+/** An event may overtake the poll that was under way when it came. */
+const eventLeadMs = 2_000;
+/** Of one host; VMs beyond it have no time of change until a poll shows them. */
+const eventsHeldMax = 16_384;
+/** Kinds of one host that have no word here: of a newer libvirt. */
+const otherKindsMax = 64;
+
+export type EventCount = { event: string; detail: string; count: number };
+
+/** `sinceMs`: wall milliseconds. */
+export type DomainChange = { state: string; reason: string; sinceMs?: number };
+
+type Seen = DomainChange & { id: number; seenAtMs: number };
+
+type HostEvents = {
+  counts: Map<string, EventCount>;
+  /** Times that events may have been missed. */
+  gaps: number;
+  opened: boolean;
+  /** Since the last poll of VMs. */
+  gap: boolean;
+  /** The newest event of each VM since it was last polled, by UUID. */
+  eventsAtMs: Map<string, number>;
+  seen: Map<string, Seen>;
+  /** By UUID: the newest start that an event told, and of which life of the VM. */
+  starts: Map<string, { id: number; atMs: number }>;
+};
+
+export class DomainEvents {
+  readonly #hosts = new Map<string, HostEvents>();
+
+  /** libvirt is connected; what happened while it was not, nobody told. */
+  opened(host: string): void {
+    const record = this.#host(host);
+    if (record.opened) missed(record);
+    record.opened = true;
+  }
+
+  event(host: string, event: LifecycleEvent): void {
+    const record = this.#host(host);
+    if (event.event === 'lost') return missed(record);
+    count(record, event.event, event.detail);
+    const { uuid, id } = event.domain;
+    const { eventsAtMs, starts } = record;
+    if (statelessEvents.has(event.event) || (eventsAtMs.size >= eventsHeldMax && !eventsAtMs.has(uuid)))
+      return;
+    eventsAtMs.set(uuid, event.at);
+    if (event.event === 'started') starts.set(uuid, { id, atMs: event.at });
+  }
+
+  /** Takes in a poll of all VMs. `atMs`: wall milliseconds. */
+  polled(host: string, vms: readonly DomainStats[], atMs: number): void {
+    const record = this.#host(host);
+    const seen = new Map<string, Seen>();
+    for (const vm of vms) {
+      const now = stateInWords(vm.state.state, vm.state.reason);
+      const { uuid, id } = vm.domain;
+      if (!now) continue;
+      const before = record.seen.get(uuid);
+      const sinceMs = since(record, { ...now, id, seenAtMs: atMs }, before, record.eventsAtMs.get(uuid));
+      seen.set(uuid, { ...now, id, seenAtMs: atMs, ...(sinceMs !== undefined && { sinceMs }) });
+    }
+    record.seen = seen;
+    record.gap = false;
+    for (const [uuid, { id, atMs: startedAtMs }] of record.starts)
+      if (startedAtMs < atMs - eventLeadMs && seen.get(uuid)?.id !== id) record.starts.delete(uuid);
+    for (const [uuid, eventAtMs] of record.eventsAtMs)
+      if (eventAtMs < atMs - eventLeadMs) record.eventsAtMs.delete(uuid);
+  }
+
+  /** Undefined for a VM that no poll has shown. */
+  change(host: string, uuid: string): DomainChange | undefined {
+    return this.#hosts.get(host)?.seen.get(uuid);
+  }
+
+  /** When an event told that this life of the VM began. */
+  startedAtMs(host: string, { uuid, id }: DomainRef): number | undefined {
+    const start = this.#hosts.get(host)?.starts.get(uuid);
+    return start?.id === id ? start.atMs : undefined;
+  }
+
+  /** Since the service started; undefined for a host whose libvirt was never connected. */
+  counts(host: string): { events: Iterable<EventCount>; gaps: number } | undefined {
+    const record = this.#hosts.get(host);
+    return record?.opened ? { events: record.counts.values(), gaps: record.gaps } : undefined;
+  }
+
+  /** Forgets hosts that left the inventory. */
+  retain(hosts: ReadonlySet<string>): void {
+    for (const name of this.#hosts.keys()) if (!hosts.has(name)) this.#hosts.delete(name);
+  }
+
+  #host(name: string): HostEvents {
+    let record = this.#hosts.get(name);
+    if (!record) {
+      // From 0 on, so that the first one of its kind is an increase.
+      const counts = new Map(
+        lifecycleKinds.map((kind) => [keyOf(kind.event, kind.detail), { ...kind, count: 0 }]),
+      );
+      record = {
+        counts,
+        gaps: 0,
+        opened: false,
+        gap: false,
+        eventsAtMs: new Map(),
+        seen: new Map(),
+        starts: new Map(),
+      };
+      this.#hosts.set(name, record);
+    }
+    return record;
+  }
+}
+
+/** They tell of a definition, or of a guest that goes on running. */
+const statelessEvents: ReadonlySet<string> = new Set(['defined', 'undefined', 'rebooted', 'unknown']);
+
+function missed(record: HostEvents): void {
+  record.gap = true;
+  record.gaps++;
+}
+
+function keyOf(event: string, detail: string): string {
+  return `${event} ${detail}`;
+}
+
+function count({ counts }: HostEvents, event: string, detail: string): void {
+  const known = counts.get(keyOf(event, detail));
+  if (known) {
+    known.count++;
+    return;
+  }
+  const other = counts.size >= lifecycleKinds.length + otherKindsMax;
+  const key = other ? keyOf('unknown', '') : keyOf(event, detail);
+  const kind = counts.get(key) ?? { event: other ? 'unknown' : event, detail: other ? '' : detail, count: 0 };
+  counts.set(key, { ...kind, count: kind.count + 1 });
+}
+
+function since(
+  { gap }: HostEvents,
+  now: Seen,
+  before: Seen | undefined,
+  eventAtMs: number | undefined,
+): number | undefined {
+  const isNewer = eventAtMs !== undefined && (!before || eventAtMs >= before.seenAtMs - eventLeadMs);
+  if (isNewer) return eventAtMs;
+  if (!before) return undefined;
+  const same = before.state === now.state && before.reason === now.reason && before.id === now.id;
+  if (!same) return gap || now.seenAtMs - before.seenAtMs > comparedWithinMs ? undefined : now.seenAtMs;
+  // A VM that had been paused in between would be running because it was unpaused.
+  const lasted = !gap || (now.state === 'running' && now.reason === 'booted');
+  return lasted ? before.sinceMs : undefined;
+}

@@ -1,0 +1,56 @@
+// Renders what happened to a host's VMs, beside the newest poll of them: only VMs that it shows have lines. It refuses to
+// make up a time: one that nobody saw is absent.
+import type { DomainEvents } from '../fleet/domain-events.js';
+import type { StartsSample } from '../pollers/starts.js';
+import type { VmsSample } from '../pollers/vms.js';
+import { type Lines, label } from './exposition.js';
+
+const msPerSecond = 1000;
+
+/** Counts stay while the host is down, as `libvirt_up` does: a counter that vanishes loses what happened meanwhile. */
+export function renderEvents(lines: Lines, instance: string, events: DomainEvents): void {
+  const told = events.counts(instance);
+  if (!told) return;
+  const host = label('instance', instance);
+  for (const { event, detail, count } of told.events) {
+    const labels = `${host},${label('event', event)},${label('detail', detail)}`;
+    lines.add('outrigger_domain_events_total', labels, count);
+  }
+  lines.add('outrigger_domain_events_lost_total', host, told.gaps);
+}
+
+export function renderChanges(
+  lines: Lines,
+  instance: string,
+  { vms }: VmsSample,
+  events: DomainEvents,
+  starts: StartsSample | undefined,
+): void {
+  const host = label('instance', instance);
+  const started = new Map(starts?.vms.map((vm) => [vm.uuid, vm]));
+  const seen = new Set<string>();
+  for (const { domain } of vms) {
+    const labels = `${host},${label('domain', domain.name)}`;
+    if (seen.has(labels)) continue;
+    seen.add(labels);
+    const start = started.get(domain.uuid);
+    const process = start?.id === domain.id ? start.startedAtMs : undefined;
+    const startedAtMs = process ?? events.startedAtMs(instance, domain);
+    const change = events.change(instance, domain.uuid);
+    if (domain.id >= 0) lines.add('outrigger_domain_start_time_seconds', labels, seconds(startedAtMs));
+    if (!change) continue;
+    const { state, reason } = change;
+    lines.add(
+      'outrigger_domain_state_reason_info',
+      `${labels},${label('state', state)},${label('reason', reason)}`,
+      1,
+    );
+    // What has been running since it booted came into that state when it was started.
+    const sinceMs = change.sinceMs ?? (state === 'running' && reason === 'booted' ? startedAtMs : undefined);
+    lines.add('outrigger_domain_state_change_timestamp_seconds', labels, seconds(sinceMs));
+  }
+}
+
+function seconds(ms: number | undefined): number | undefined {
+  return ms === undefined ? undefined : ms / msPerSecond;
+}

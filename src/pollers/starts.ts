@@ -1,0 +1,118 @@
+// When each running VM was started on this host. libvirt does not tell, so it is read where it is true: of the VM's QEMU
+// process, as the kernel knows it. The way there, with files that the polling key may read:
+//
+//   /run/libvirt/qemu/NAME.pid  ──►  /proc/PID/cmdline names the VM's UUID  ──►  /proc/PID/stat: started, in ticks since boot
+//
+// Read once in the life of a VM. It refuses to believe a number file alone: a process that is not this VM's has no say. What
+// it cannot read (another driver, a hardened /proc) is absent here; then the event of the start is all that is known.
+import { HostError } from '../core/errors.js';
+import { inTurns } from '../core/in-turns.js';
+import { type DomainRef, listDomainsFlag, procedures } from '../libvirt/procedures.js';
+import type { HostFiles, Poller } from './poller.js';
+import { parseStat } from './proc/stat.js';
+
+/** `startedAtMs`: wall milliseconds; absent where the process cannot be found. */
+export type VmStart = { uuid: string; id: number; startedAtMs?: number };
+
+export type StartsSample = { takenAtMs: number; vms: VmStart[] };
+
+const pollTimeoutMs = 30_000;
+const callTimeoutMs = 10_000;
+const readTimeoutMs = 5_000;
+const atATime = 4;
+const pidBytesMax = 32;
+const statBytesMax = 4 * 1024;
+const kernelStatBytesMax = 2 * 1024 * 1024;
+/** A VM of 200 disks has some 60 KiB. */
+const commandLineBytesMax = 512 * 1024;
+/** The kernel tells of 100 ticks a second, whatever it counts in itself. */
+const msPerTick = 10;
+const msPerSecond = 1000;
+
+export const startsPoller: Poller<StartsSample> = {
+  name: 'starts',
+  part: 'libvirt',
+  judgesPart: false,
+  followsEvents: true,
+  timeoutMs: pollTimeoutMs,
+  intervalMs: ({ poll }) => poll.detailsMs,
+
+  async poll(readers, { signal, clock, previous, changed }) {
+    const args = { needResults: 1, flags: listDomainsFlag.active };
+    const options = { timeoutMs: callTimeoutMs, signal };
+    const { domains } = await readers.libvirt().call(procedures.connectListAllDomains, args, options);
+    const known = new Map(previous?.vms.map((vm) => [vm.uuid, vm]));
+    const isKnown = ({ uuid, id }: DomainRef) => {
+      const before = known.get(uuid);
+      // One that could not be found is looked for again at the next whole poll.
+      return before?.id === id && (before.startedAtMs !== undefined || changed !== undefined);
+    };
+    const bootedAtMs = domains.every(isKnown) ? undefined : await bootTimeMs(readers.files(), signal);
+    const vms = await inTurns(
+      domains,
+      async (domain): Promise<VmStart> => {
+        const { uuid, id } = domain;
+        const before = known.get(uuid);
+        if (before && isKnown(domain)) return before;
+        const sinceBootMs = await startOf(domain, readers.files(), signal);
+        if (sinceBootMs === undefined || bootedAtMs === undefined) return { uuid, id };
+        return { uuid, id, startedAtMs: bootedAtMs + sinceBootMs };
+      },
+      atATime,
+    );
+    return { takenAtMs: clock.wallMs(), vms };
+  },
+};
+
+async function bootTimeMs(files: HostFiles, signal: AbortSignal): Promise<number | undefined> {
+  const text = await readOnce(files, '/proc/stat', kernelStatBytesMax, signal);
+  const bootTime = text === undefined ? undefined : parseStat(text, () => undefined).bootTime;
+  return bootTime === undefined ? undefined : bootTime * msPerSecond;
+}
+
+/** Milliseconds from the host's boot to the start of the VM's process. */
+async function startOf(
+  { name, uuid }: DomainRef,
+  files: HostFiles,
+  signal: AbortSignal,
+): Promise<number | undefined> {
+  if (!isFileName(name)) return undefined;
+  const pid = (await readOnce(files, `/run/libvirt/qemu/${name}.pid`, pidBytesMax, signal))?.trim();
+  if (pid === undefined || !/^[1-9]\d{0,9}$/.test(pid)) return undefined;
+  const commandLine = await readOnce(files, `/proc/${pid}/cmdline`, commandLineBytesMax, signal);
+  if (!commandLine?.split('\0').includes(uuid)) return undefined;
+  const stat = await readOnce(files, `/proc/${pid}/stat`, statBytesMax, signal);
+  const ticks = stat === undefined ? undefined : startTicks(stat);
+  return ticks === undefined ? undefined : ticks * msPerTick;
+}
+
+/** libvirt allows no other names for QEMU; a hostile one must not lead elsewhere. */
+function isFileName(name: string): boolean {
+  return name.length <= 255 && !/[/\0]/.test(name) && name !== '.' && name !== '..';
+}
+
+/** The 22nd field; the name of the process, in brackets, may hold anything. */
+export function startTicks(stat: string): number | undefined {
+  const fields = stat
+    .slice(stat.lastIndexOf(')') + 1)
+    .trim()
+    .split(' ');
+  const text = fields[19] ?? '';
+  return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+}
+
+async function readOnce(
+  files: HostFiles,
+  path: string,
+  bytesMax: number,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  try {
+    return await files.read(path, { bytesMax, timeoutMs: readTimeoutMs, signal, once: true });
+  } catch (error) {
+    // Gone, or not for us to read. A connection that broke fails the poll.
+    if (error instanceof HostError && (error.code === 'FILE_MISSING' || error.code === 'FILE_ERROR'))
+      return undefined;
+    throw error;
+  }
+}
