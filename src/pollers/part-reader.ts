@@ -14,13 +14,15 @@ const entriesMax = 4096;
 
 type Parse<T> = (text: string, problem: Problem) => T;
 
+type Parsed<T> = { value: T | undefined; troubled: boolean };
+
 /** What all collectors of one poll share. */
 export type PollReads = {
   files: HostFiles;
   problems: Problems;
   signal: AbortSignal;
-  /** Values of files by path: a path has one parser. */
-  read: Map<string, Promise<unknown>>;
+  /** By path: a path has one parser. */
+  read: Map<string, Promise<Parsed<unknown>>>;
 };
 
 export class PartReader {
@@ -37,23 +39,27 @@ export class PartReader {
   }
 
   /** Undefined when the file is absent, or unreadable (a problem). A connection that broke fails the poll. */
-  parsed<T>(path: string, parse: Parse<T>): Promise<T | undefined> {
-    const before = this.#poll.read.get(path);
-    if (before) return before as Promise<T | undefined>;
-    const value = this.#parsed(path, parse);
-    this.#poll.read.set(path, value);
+  async parsed<T>(path: string, parse: Parse<T>): Promise<T | undefined> {
+    const before = this.#poll.read.get(path) as Promise<Parsed<T>> | undefined;
+    const reading = before ?? this.#parsed(path, parse);
+    this.#poll.read.set(path, reading);
+    const { value, troubled } = await reading;
+    if (troubled) this.#troubled = true;
     return value;
   }
 
-  async #parsed<T>(path: string, parse: Parse<T>): Promise<T | undefined> {
-    const { files, signal } = this.#poll;
-    return await this.#orAbsent(
-      async () => {
-        const text = await files.read(path, { bytesMax: fileBytesMax, timeoutMs: readTimeoutMs, signal });
-        return parse(text, this.#problem(path));
-      },
-      (message) => this.#add(message),
-    );
+  async #parsed<T>(path: string, parse: Parse<T>): Promise<Parsed<T>> {
+    const { files, signal, problems } = this.#poll;
+    let troubled = false;
+    const complain = (problem: string) => {
+      troubled = true;
+      problems.add(problem);
+    };
+    const value = await this.#orAbsent(async () => {
+      const text = await files.read(path, { bytesMax: fileBytesMax, timeoutMs: readTimeoutMs, signal });
+      return parse(text, (what) => complain(`${path}: ${what}`));
+    }, complain);
+    return { value, troubled };
   }
 
   /**
@@ -93,15 +99,6 @@ export class PartReader {
       else if (error.code !== 'FILE_MISSING') throw error;
       return undefined;
     }
-  }
-
-  #problem(path: string): Problem {
-    return (what) => this.#add(`${path}: ${what}`);
-  }
-
-  #add(problem: string): void {
-    this.#troubled = true;
-    this.#poll.problems.add(problem);
   }
 }
 

@@ -2,8 +2,8 @@
 // when it is old, some of them a poll, so that no poll pays for all. It refuses to outlive a boot of the host.
 import type { Clock } from '../core/clock.js';
 
-/** A piece is some twenty files at the most; older pieces wait for the next poll. */
-const refreshesMax = 64;
+/** Of one kind, in one poll: a piece is some twenty files as a rule. The others wait for the next poll. */
+const refreshesMax = 32;
 
 type Piece = { readAtMs: number; value: unknown };
 
@@ -13,7 +13,8 @@ export class Rare {
   readonly #bootId: string | undefined;
   readonly #nowMs: number;
   readonly #everyMs: number;
-  #refreshes = 0;
+  /** By kind. */
+  readonly #refreshes = new Map<string, number>();
 
   /** `bootId` names the boot, and so the machine: pieces of another one are dropped. */
   constructor(
@@ -31,7 +32,10 @@ export class Rare {
     return undefined;
   }
 
-  /** Undefined when it does not exist, or has not had its turn yet. `isOld`: whether the value has to be read again now. */
+  /**
+   * Undefined when it does not exist, or has not had its turn yet. The first word of the key is the kind of the piece.
+   * `isOld`: whether the value has to be read again now.
+   */
   async get<T>(
     key: string,
     read: () => Promise<T | undefined>,
@@ -41,11 +45,13 @@ export class Rare {
     const value = kept?.value as T | undefined;
     const due =
       !kept || this.#nowMs - kept.readAtMs >= this.#everyMs || (value !== undefined && isOld(value));
-    if (!due || this.#refreshes >= refreshesMax) {
+    const kind = key.split(' ', 1)[0] ?? '';
+    const refreshes = this.#refreshes.get(kind) ?? 0;
+    if (!due || refreshes >= refreshesMax) {
       if (kept) this.#pieces.set(key, kept);
       return value;
     }
-    this.#refreshes += 1;
+    this.#refreshes.set(kind, refreshes + 1);
     const fresh = await read();
     this.#pieces.set(key, { readAtMs: this.#nowMs, value: fresh });
     return fresh;

@@ -39,7 +39,7 @@ async function readZone(
 ): Promise<Thermal['zones'][number] | undefined> {
   const path = `${root}/thermal_zone${zone}`;
   const [type, millis] = await Promise.all([
-    rare.get(path, () => reader.attribute(`${path}/type`)),
+    rare.get(`thermal zone ${zone}`, () => reader.attribute(`${path}/type`)),
     reader.attribute(`${path}/temp`, { often: true }).then(integer),
   ]);
   if (type === undefined || millis === undefined) return undefined;
@@ -60,7 +60,7 @@ async function readCooler(
     return type === undefined || maximum === undefined ? undefined : { type, maximum };
   };
   const [kept, current] = await Promise.all([
-    rare.get(path, fixed),
+    rare.get(`thermal cooler ${name}`, fixed),
     reader.attribute(`${path}/cur_state`, { often: true }).then(integer),
   ]);
   return kept && current !== undefined ? { name, current, ...kept } : undefined;

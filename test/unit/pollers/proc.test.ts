@@ -1,17 +1,25 @@
 import { describe, expect, it } from 'vitest';
 import { Problems } from '../../../src/pollers/problems.js';
+import { parseArp } from '../../../src/pollers/proc/arp.js';
+import { parseConntrackStat } from '../../../src/pollers/proc/conntrack.js';
 import { parseCpuinfo } from '../../../src/pollers/proc/cpuinfo.js';
 import { parseDiskstats } from '../../../src/pollers/proc/diskstats.js';
 import { parseLoadavg, parseUptime } from '../../../src/pollers/proc/load.js';
+import { parseMdstat } from '../../../src/pollers/proc/mdstat.js';
 import { parseMeminfo } from '../../../src/pollers/proc/meminfo.js';
 import { parseMounts } from '../../../src/pollers/proc/mounts.js';
 import { parseNetDev } from '../../../src/pollers/proc/netdev.js';
 import { parseNetstat, parseSnmp6, parseSockstat } from '../../../src/pollers/proc/netstat.js';
 import { parseOsRelease } from '../../../src/pollers/proc/os-release.js';
 import { parsePressure } from '../../../src/pollers/proc/pressure.js';
+import { parseSchedstat } from '../../../src/pollers/proc/schedstat.js';
+import { parseSoftnet } from '../../../src/pollers/proc/softnet.js';
 import { parseStat } from '../../../src/pollers/proc/stat.js';
-import { parseTextLine, parseUnsignedLine } from '../../../src/pollers/proc/text.js';
+import { parseCpuList, parseTextLine, parseUnsignedLine } from '../../../src/pollers/proc/text.js';
+import { parseUdpQueues } from '../../../src/pollers/proc/udp.js';
 import { parseVmstat } from '../../../src/pollers/proc/vmstat.js';
+import { parseUdev } from '../../../src/pollers/sys/identity.js';
+import { parsePowerSupply } from '../../../src/pollers/sys/power.js';
 
 /** The result, and the problems. */
 function parsed<T>(parse: (text: string, problem: (what: string) => void) => T, text: string) {
@@ -318,6 +326,15 @@ describe('hostile text', () => {
     parseCpuinfo,
     parseUnsignedLine,
     parseTextLine,
+    parseArp,
+    parseConntrackStat,
+    parseMdstat,
+    parseSchedstat,
+    parseSoftnet,
+    parseUdpQueues,
+    parseUdev,
+    parseCpuList,
+    parsePowerSupply: (text) => parsePowerSupply('BAT0', text),
   };
 
   const words = [
@@ -334,6 +351,10 @@ describe('hostile text', () => {
       'processor\t:',
       'ID=',
       '/dev/vda',
+      'md0 : active',
+      'E:ID_MODEL=',
+      'POWER_SUPPLY_ONLINE=',
+      '1-3,',
     ],
     ...[
       '1',
@@ -399,6 +420,12 @@ describe('hostile text', () => {
       'processor\t: 1\n',
       '\\',
       'Tcp: 1\n',
+      'cpu1 0 0 0 0 0 0 1 1 1\n',
+      'md0 : active raid1 sda[0]\n',
+      '1 2 3 4 5 eth0\n',
+      '1:1 ',
+      'E:ID_MODEL=x\n',
+      '0-9,',
       '"',
       ' ',
     ]) {
