@@ -19,6 +19,7 @@ import { type Readiness, serveHttp } from './http/server.js';
 import type { Inventory } from './inventory/host.js';
 import { formatProblem, type Problem } from './inventory/problem.js';
 import { InventoryWatcher } from './inventory/watch.js';
+import { compats } from './metrics/compat.js';
 import { OwnMetrics } from './metrics/own.js';
 import type { FleetPageOptions } from './metrics/page.js';
 import type { Operations } from './ops/operation.js';
@@ -97,8 +98,12 @@ export class Service {
         this.#link?.tellEvent(host.name, event);
       },
     });
-    this.#pages = new FleetPages(this.#fleet, this.#samples, this.#events, (host) =>
-      this.#link?.backend.reporter.heartbeatAgeMs(host),
+    this.#pages = new FleetPages(
+      this.#fleet,
+      this.#samples,
+      this.#events,
+      (host) => this.#link?.backend.reporter.heartbeatAgeMs(host),
+      compats[settings.metricsCompat],
     );
     this.#polls = new HostPolls({
       fleet: this.#fleet,

@@ -145,6 +145,15 @@ const agentId = setting((given) => {
   );
 });
 
+const exporters = ['inovex', 'tinkoff'] as const;
+
+const metricsCompat = setting((given): (typeof exporters)[number] => {
+  const known = exporters.find((exporter) => exporter === given.toLowerCase());
+  if (known) return known;
+  const near = didYouMean(given, exporters);
+  throw new Refused(`must be one of ${exporters.join(', ')}, not ${shown(given)}${near ? `. ${near}` : ''}`);
+});
+
 /** Every variable, in the order people read about them. Defaults are those outside the container image. */
 const Environment = z.object({
   AGENT_INVENTORY: text.default('./inventory.yaml'),
@@ -176,6 +185,7 @@ const Environment = z.object({
   AGENT_JWT_AUDIENCE: text.optional(),
   AGENT_JWT_ISSUER: text.optional(),
   AGENT_METRICS_TOKEN_FILE: readableFile.optional(),
+  AGENT_METRICS_COMPAT: metricsCompat.default('inovex'),
   AGENT_API_URL: setting(httpUrl).default('http://127.0.0.1:9177'),
   AGENT_API_TOKEN: secret.optional(),
 });
@@ -359,6 +369,7 @@ function settingsOf(env: Environment) {
     jwtAudience: env.AGENT_JWT_AUDIENCE,
     jwtIssuer: env.AGENT_JWT_ISSUER,
     metricsTokenFile: env.AGENT_METRICS_TOKEN_FILE,
+    metricsCompat: env.AGENT_METRICS_COMPAT,
     apiUrl: env.AGENT_API_URL,
     apiToken: env.AGENT_API_TOKEN,
   };

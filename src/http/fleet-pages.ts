@@ -4,6 +4,7 @@ import type { DomainEvents } from '../fleet/domain-events.js';
 import type { Fleet } from '../fleet/fleet.js';
 import type { SampleStore } from '../fleet/samples.js';
 import { type HostSession, sessionStates } from '../fleet/session.js';
+import type { Compat } from '../metrics/compat.js';
 import type { Format, Lines } from '../metrics/exposition.js';
 import { renderHostState } from '../metrics/host-state.js';
 import { type FleetPageOptions, type FleetPart, fleetPage, hostPage } from '../metrics/page.js';
@@ -39,12 +40,13 @@ export class FleetPages {
     private readonly events: DomainEvents,
     /** Since a heartbeat last reached the backend. */
     private readonly heartbeatAgeMs: (host: string) => number | undefined,
+    private readonly compat: Compat | undefined,
   ) {}
 
   /** The whole fleet in chunks, every series with its `instance`; without the end of the page. */
   all(options: FleetPageOptions): AsyncIterable<Buffer> {
     const sessions = [...this.fleet.sessions()];
-    return fleetPage(() => this.#parts(sessions), options);
+    return fleetPage(() => this.#parts(sessions), { ...options, compat: this.compat });
   }
 
   /** One host without the instance label; undefined for a host that the inventory does not have. */
@@ -52,7 +54,7 @@ export class FleetPages {
     const session = this.fleet.find(name);
     if (!session) return undefined;
     const parts = [...this.#parts([session])].map(({ write }) => write);
-    return hostPage(name, parts, format);
+    return hostPage(name, parts, format, this.compat);
   }
 
   /** Hosts whose sample is on show, by poller. */

@@ -1,6 +1,7 @@
 // Prometheus' text format 0.0.4 and OpenMetrics 1.0.0: label escaping, numbers, lines. Label values come from hosts: they
 // are bounded, and what the formats cannot carry is replaced. It refuses to write a figure that is not there: no NaN, no
 // invented 0.
+import { type Compat, renameLabels } from './compat.js';
 import type { FamilyName } from './families.js';
 import type { Family } from './family.js';
 
@@ -102,6 +103,7 @@ export type LinesOptions = {
   charsMax?: number;
   /** Leaves out the label `instance` of this host. */
   without?: string;
+  compat?: Compat | undefined;
 };
 
 /** Collects lines by family. */
@@ -110,11 +112,13 @@ export class Lines {
   readonly #all: boolean;
   readonly #charsMax: number;
   readonly #own: string;
+  readonly #compat: Compat | undefined;
   #chars = 0;
   /** Of the part that writes now. */
   kind = '';
 
-  constructor({ families, charsMax = Number.POSITIVE_INFINITY, without }: LinesOptions = {}) {
+  constructor({ families, charsMax = Number.POSITIVE_INFINITY, without, compat }: LinesOptions = {}) {
+    this.#compat = compat;
     this.#texts = new Map([...(families ?? [])].map((name) => [name, new FamilyText()]));
     this.#all = families === undefined;
     this.#charsMax = charsMax;
@@ -156,7 +160,10 @@ export class Lines {
   #write(text: FamilyText, family: FamilyName, labels: string, value: number): void {
     let shown = labels;
     if (this.#own && labels.startsWith(this.#own)) shown = labels.slice(this.#own.length + 1);
-    const line = shown ? `${family}{${shown}} ${value}\n` : `${family} ${value}\n`;
+    const renamed = this.#compat?.get(family);
+    if (renamed?.labels) shown = renameLabels(shown, renamed.labels);
+    const name = renamed?.name ?? family;
+    const line = shown ? `${name}{${shown}} ${value}\n` : `${name} ${value}\n`;
     text.append(line);
     this.#chars += line.length;
     if (this.isOver) for (const held of this.#texts.values()) held.take();

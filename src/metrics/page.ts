@@ -6,6 +6,7 @@
 //   it does not              the first pass has counted sizes; then a pass for each slice of families, the first family
 //                            of which is sent while the pass goes on
 import { setImmediate } from 'node:timers/promises';
+import type { Compat } from './compat.js';
 import { type Format, familyHead, Lines, pageEnd } from './exposition.js';
 import { type FamilyName, families } from './families.js';
 
@@ -27,33 +28,42 @@ export type FleetPageOptions = {
   signal: AbortSignal;
   format: Format;
   heldCharsMax?: number;
+  compat?: Compat | undefined;
 };
+
+/** In which format and whose names a page is written. */
+type Words = Pick<FleetPageOptions, 'format' | 'compat'>;
 
 /** The page of many hosts, without its end: the collector's page follows. `parts` is called for each pass. */
 export async function* fleetPage(
   parts: () => Iterable<FleetPart>,
-  { signal, format, heldCharsMax: charsMax = heldCharsMax }: FleetPageOptions,
+  { signal, format, compat, heldCharsMax: charsMax = heldCharsMax }: FleetPageOptions,
 ): AsyncGenerator<Buffer> {
   const turns = new Turns(signal);
-  const whole = new Lines({ charsMax });
+  const whole = new Lines({ charsMax, compat });
   for (const { kind, write } of parts()) {
     whole.kind = kind;
     write(whole);
     if (turns.isOver()) await turns.next();
   }
-  if (!whole.isOver) return yield* held(whole, families.keys(), format);
+  if (!whole.isOver) return yield* held(whole, families.keys(), { format, compat });
   const written = whole.written();
   for (const slice of slices(written, charsMax)) {
     const kinds = new Set(slice.flatMap((name) => [...(written.get(name)?.kinds ?? [])]));
-    yield* pass(parts(), { slice, kinds }, turns, format);
+    yield* pass(parts(), { slice, kinds }, turns, { format, compat });
   }
 }
 
 /** The page of one host: the same parts, without the instance label. */
-export function hostPage(instance: string, parts: Iterable<Part>, format: Format = 'text'): string {
-  const lines = new Lines({ without: instance });
+export function hostPage(
+  instance: string,
+  parts: Iterable<Part>,
+  format: Format = 'text',
+  compat?: Compat,
+): string {
+  const lines = new Lines({ without: instance, compat });
   for (const part of parts) part(lines);
-  return Buffer.concat([...held(lines, families.keys(), format)]).toString() + pageEnd(format);
+  return Buffer.concat([...held(lines, families.keys(), { format, compat })]).toString() + pageEnd(format);
 }
 
 /** Goes through the fleet for a few families: the first is sent on the way, the others after. */
@@ -61,12 +71,12 @@ async function* pass(
   parts: Iterable<FleetPart>,
   { slice, kinds }: { slice: readonly FamilyName[]; kinds: ReadonlySet<string> },
   turns: Turns,
-  format: Format,
+  words: Words,
 ): AsyncGenerator<Buffer> {
   const [first, ...others] = slice;
   if (first === undefined) return;
-  const lines = new Lines({ families: slice });
-  yield headOf(first, format);
+  const lines = new Lines({ families: slice, compat: words.compat });
+  yield headOf(first, words);
   for (const { kind, write } of parts) {
     if (!kinds.has(kind)) continue;
     write(lines);
@@ -75,18 +85,18 @@ async function* pass(
     yield* joined(lines.take(first));
   }
   yield* joined(lines.take(first));
-  yield* held(lines, others, format);
+  yield* held(lines, others, words);
 }
 
 /** What was collected of these families, each with its head; a family without lines has none. */
-function held(lines: Lines, names: Iterable<FamilyName>, format: Format): Iterable<Buffer> {
-  return joined(heldBlocks(lines, names, format));
+function held(lines: Lines, names: Iterable<FamilyName>, words: Words): Iterable<Buffer> {
+  return joined(heldBlocks(lines, names, words));
 }
 
-function* heldBlocks(lines: Lines, names: Iterable<FamilyName>, format: Format): Generator<Buffer> {
+function* heldBlocks(lines: Lines, names: Iterable<FamilyName>, words: Words): Generator<Buffer> {
   for (const name of names) {
     const blocks = lines.take(name);
-    if (blocks.length > 0) yield headOf(name, format);
+    if (blocks.length > 0) yield headOf(name, words);
     yield* blocks;
   }
 }
@@ -127,9 +137,9 @@ function* slices(
   if (slice.length > 0) yield slice;
 }
 
-function headOf(name: FamilyName, format: Format): Buffer {
+function headOf(name: FamilyName, { format, compat }: Words): Buffer {
   const family = families.get(name);
-  return Buffer.from(family ? familyHead(name, family, format) : '');
+  return Buffer.from(family ? familyHead(compat?.get(name)?.name ?? name, family, format) : '');
 }
 
 /** Lets the event loop go round, and sees then whether the page is still wanted. */

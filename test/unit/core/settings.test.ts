@@ -49,6 +49,7 @@ test('nothing set: the defaults', () => {
     logLevel: 'INFO',
     autoRegister: true,
     updateCheckIntervalMs: 3_600_000,
+    metricsCompat: 'inovex',
     apiUrl: 'http://127.0.0.1:9177',
   });
 });
@@ -85,6 +86,7 @@ test('everything set', () => {
     AGENT_JWT_AUDIENCE: 'outrigger',
     AGENT_JWT_ISSUER: 'https://id.example.net',
     AGENT_METRICS_TOKEN_FILE: pem,
+    AGENT_METRICS_COMPAT: 'Tinkoff',
     AGENT_API_URL: 'http://outrigger:9177',
     AGENT_API_TOKEN: 'api',
   });
@@ -111,6 +113,7 @@ test('everything set', () => {
     logFile: join(folder, 'log'),
     autoRegister: false,
     updateCheckIntervalMs: 0,
+    metricsCompat: 'tinkoff',
     apiTokensFile: pem,
     jwksUrl: 'https://id.example.net/jwks',
     jwtAudience: 'outrigger',
@@ -174,6 +177,11 @@ describe('faults name the variable and the mend', () => {
     ['AGENT_RETRY_BACKOFF', '0.5', /must be a number from 1 to 60/],
     ['AGENT_API_TIMEOUT', '1e3', /number of seconds/],
     ['AGENT_LOG_LEVEL', 'WARN', /must be one of DEBUG, .*, not "WARN"\. Did you mean WARNING\?$/],
+    [
+      'AGENT_METRICS_COMPAT',
+      'tinkof',
+      /must be one of inovex, tinkoff, not "tinkof"\. Did you mean tinkoff\?$/,
+    ],
     ['AGENT_LOG_LEVEL', 'verbose', /must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL, not "verbose"$/],
     [
       'AGENT_LOG_FILE',

@@ -157,7 +157,6 @@ describe('VMs', () => {
   it('are there when stopped', () => {
     const sample = vmsOf([stopped('old')]);
     expect(value(sample, 'libvirt_domain_info_state', { state_desc: 'the domain is shut off' })).toBe(5);
-    expect(value(sample, 'libvirt_domain_info')).toBe(1);
     expect(value(sample, 'libvirt_domain_info_maximum_memory_bytes')).toBe(262_144 * 1024);
     expect(value(sample, 'libvirt_domain_block_stats_capacity_bytes')).toBe(8192);
     expect(sample.has('libvirt_domain_memory_stats_current_balloon_bytes')).toBe(false);

@@ -1,0 +1,80 @@
+// Tinkoff's names: the same figures in other words, on pages in either format, and the table in the docs.
+import { readFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
+import { compats, renameLabels } from '../../../src/metrics/compat.js';
+import type { Lines } from '../../../src/metrics/exposition.js';
+import { families } from '../../../src/metrics/families.js';
+import { fleetPage, hostPage } from '../../../src/metrics/page.js';
+import { parseSeries, parseTypes } from './parse.js';
+
+const { tinkoff } = compats;
+const host = 'instance="h"';
+const evil = 'domain="a\\"},instance=\\"x\\",storage_pool=\\"y"';
+
+function write(lines: Lines): void {
+  lines.add('libvirt_domain_info_state', `${host},${evil},state_desc="running"`, 1);
+  lines.add('libvirt_domain_openstack_info', `${host},domain="vm",instance_id="u",flavor_name="f"`, 1);
+  lines.add('libvirt_storage_pool_capacity_bytes', `${host},storage_pool="images"`, 7);
+  lines.add('libvirt_storage_pool_state', `${host},storage_pool="images"`, 2);
+  lines.add('libvirt_domain_vcpu_current', `${host},domain="vm"`, 4);
+}
+
+const expected = [
+  { name: 'libvirt_domain_vcpu_current', labels: { domain: 'vm' }, value: 4 },
+  {
+    name: 'libvirt_domain_info_vstate',
+    labels: { domain: 'a\\"},instance=\\"x\\",storage_pool=\\"y' },
+    value: 1,
+  },
+  { name: 'libvirt_domain_info_meta', labels: { domain: 'vm', uuid: 'u', flavor: 'f' }, value: 1 },
+  { name: 'libvirt_storage_pool_state', labels: { storage_pool: 'images' }, value: 2 },
+  { name: 'libvirt_pool_info_capacity_bytes', labels: { pool: 'images' }, value: 7 },
+];
+
+it('a page of one host has the names and labels of the table, and types under these names', () => {
+  const page = hostPage('h', [write], 'text', tinkoff);
+  expect(parseSeries(page)).toEqual(expect.arrayContaining(expected));
+  expect(parseSeries(page)).toHaveLength(expected.length);
+  expect(new Set(parseTypes(page).keys())).toEqual(new Set(expected.map(({ name }) => name)));
+});
+
+it.each([Number.POSITIVE_INFINITY, 1])(
+  'so has the page of the fleet, with %d characters held',
+  async (heldCharsMax) => {
+    let page = '';
+    const { signal } = new AbortController();
+    const options = { signal, format: 'openmetrics', heldCharsMax, compat: tinkoff } as const;
+    for await (const chunk of fleetPage(() => [{ kind: 'any', write }], options)) page += chunk;
+    const withInstance = expected.map((one) => ({ ...one, labels: { instance: 'h', ...one.labels } }));
+    expect(parseSeries(page)).toEqual(expect.arrayContaining(withInstance));
+    expect(parseSeries(page)).toHaveLength(expected.length);
+  },
+);
+
+it('no name is given twice', () => {
+  const names = [...families.keys()].map((name) => tinkoff?.get(name)?.name ?? name);
+  expect(new Set(names).size).toBe(names.length);
+});
+
+it('every label that it renames is one of the family', () => {
+  for (const [name, { labels = {} }] of tinkoff ?? []) {
+    expect(families.get(name)?.labels, name).toEqual(expect.arrayContaining(Object.keys(labels)));
+  }
+});
+
+it('labels keep their values, whatever stands in them', () => {
+  expect(renameLabels(`${evil},state_desc="x"`, { state_desc: null, storage_pool: 'pool' })).toBe(evil);
+  expect(renameLabels('state_desc="x"', { state_desc: null })).toBe('');
+  expect(renameLabels('constructor="x"', {})).toBe('constructor="x"');
+});
+
+it('docs/settings.md has the whole table', () => {
+  const docs = readFileSync(new URL('../../../docs/settings.md', import.meta.url), 'utf8');
+  const spelled = docs.replace(/`(\w+)\{(\w+),(\w+),(\w+)\}(\w+)`/g, '`$1$2$5` `$1$3$5` `$1$4$5`');
+  for (const [name, renamed] of tinkoff ?? []) {
+    expect(spelled).toContain(`\`${name}\``);
+    expect(spelled).toContain(`\`${renamed.name}\``);
+    for (const [from, to] of Object.entries(renamed.labels ?? {}))
+      expect(spelled).toContain(to ? `\`${from}\` → \`${to}\`` : `without \`${from}\``);
+  }
+});
