@@ -23,7 +23,7 @@ const readBytesMin = 512;
 /** More than expected is asked for, so that growth shows in the same round trip. */
 const growthBytes = 256;
 /** What a poll reads each time on a large host; a process may open 1024 files as a rule. */
-const handlesMax = 640;
+const handlesMax = 512;
 const piecesMax = 64;
 const readOnlyFlag = 1;
 

@@ -36,8 +36,10 @@ const hexFields = ['dev_id', 'flags'] as const;
 export type NetClassField = (typeof decimalFields)[number] | (typeof hexFields)[number];
 
 const devicesMax = 512;
-/** Their state is looked at in each poll; that of further ones when they are read anew. */
-const devicesWatchedMax = 64;
+/** Looked at in each poll; others when they are read anew. */
+const devicesWatchedMax = 32;
+/** Devices of guests are many, and say little: they are watched when there is room. */
+const ofGuests = /^(vnet|tap|veth|macvtap|fwpr|fwln)\d/;
 
 export async function readNetClass(
   reader: PartReader,
@@ -45,9 +47,8 @@ export async function readNetClass(
   devices: readonly string[],
 ): Promise<NetClass[]> {
   const usable = devices.filter(isFileName).slice(0, devicesMax);
-  const all = await Promise.all(
-    usable.map((device, index) => oneDevice(reader, rare, device, index < devicesWatchedMax)),
-  );
+  const looked = new Set(watched(usable));
+  const all = await Promise.all(usable.map((device) => oneDevice(reader, rare, device, looked.has(device))));
   return all.filter((device) => device !== undefined);
 }
 
@@ -55,11 +56,11 @@ async function oneDevice(
   reader: PartReader,
   rare: Rare,
   device: string,
-  watched: boolean,
+  isWatched: boolean,
 ): Promise<NetClass | undefined> {
   const base = `/sys/class/net/${device}`;
   const often = { often: true };
-  const [operstate, changes] = watched
+  const [operstate, changes] = isWatched
     ? await Promise.all([
         reader.attribute(`${base}/operstate`, often),
         reader.attribute(`${base}/carrier_changes`, often),
@@ -99,16 +100,20 @@ export async function readNoHandler(
   reader: PartReader,
   devices: readonly string[],
 ): Promise<ReadonlyMap<string, number>> {
-  const usable = devices.filter(isFileName).slice(0, devicesWatchedMax);
   const counts = new Map<string, number>();
   await Promise.all(
-    usable.map(async (device) => {
+    watched(devices.filter(isFileName)).map(async (device) => {
       const path = `/sys/class/net/${device}/statistics/rx_nohandler`;
       const count = integer(await reader.attribute(path, { often: true }));
       if (count !== undefined) counts.set(device, count);
     }),
   );
   return counts;
+}
+
+function watched(devices: readonly string[]): string[] {
+  const guests = devices.filter((device) => ofGuests.test(device));
+  return [...devices.filter((device) => !ofGuests.test(device)), ...guests].slice(0, devicesWatchedMax);
 }
 
 /** Names come from a file of the host: they must not lead elsewhere. */

@@ -357,11 +357,15 @@ describe('SFTP servers', () => {
       sftp.on('READ', (id) => sftp.status(id, STATUS_CODE.EOF));
     });
     const files = await (await connect(port)).files();
-    await Promise.all(Array.from({ length: 300 }, (_, i) => files.read(`/proc/${i}`)));
-    expect(opened).toBe(300);
-    expect(await files.handlesOpen()).toBe(64);
-    await until('the rest to be closed', () => open.size === 64);
-    expect(most).toBeLessThan(120);
+    await Promise.all(Array.from({ length: 700 }, (_, i) => files.read(`/proc/${i}`)));
+    expect(opened).toBe(700);
+    expect(await files.handlesOpen()).toBe(512);
+    await until('the rest to be closed', () => open.size === 512);
+    expect(most).toBeLessThan(570);
+    await Promise.all(Array.from({ length: 50 }, (_, i) => files.read(`/proc/once/${i}`, { once: true })));
+    expect(opened).toBe(750);
+    expect(await files.handlesOpen()).toBe(512);
+    await until('what is read once to be closed', () => open.size === 512);
   });
 
   it('cannot feed us without end', async () => {
