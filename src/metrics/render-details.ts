@@ -9,7 +9,7 @@ import type {
   LimitName,
   NovaDetails,
 } from '../pollers/details-domain.js';
-import { type Lines, label } from './exposition.js';
+import { eachOnce, type Lines, label } from './exposition.js';
 import type { FamilyName } from './families.js';
 
 /** Without a guest's disk behind them, as in inovex's exporter. */
@@ -24,16 +24,10 @@ export function renderDetails(lines: Lines, instance: string, sample: DetailsSam
     const versions = labels({ hypervisor_running: hypervisor, libvirtd_running: libvirtd });
     lines.add('libvirt_versions_info', host + versions, 1);
   }
-  const seen = new Set<string>();
-  for (const entry of sample.domains) {
-    const domain = `${host},${label('domain', entry.domain.name)}`;
-    if (!isFirst(seen, domain)) continue;
-    renderDomain(lines, domain, entry);
-  }
-  for (const pool of sample.pools ?? []) {
-    const labels = `${host},${label('storage_pool', pool.name)}`;
-    if (isFirst(seen, labels)) renderPool(lines, labels, pool);
-  }
+  const vms = eachOnce(sample.domains, ({ domain }) => `${host},${label('domain', domain.name)}`);
+  for (const [entry, labels] of vms) renderDomain(lines, labels, entry);
+  const pools = eachOnce(sample.pools ?? [], ({ name }) => `${host},${label('storage_pool', name)}`);
+  for (const [pool, labels] of pools) renderPool(lines, labels, pool);
 }
 
 function renderDomain(lines: Lines, domain: string, entry: DomainEntry): void {
@@ -53,19 +47,15 @@ function renderDomain(lines: Lines, domain: string, entry: DomainEntry): void {
 
 function renderDefinition(lines: Lines, domain: string, uuid: string, details: DomainDetails): void {
   lines.add('libvirt_domain_openstack_info', domain + novaLabels(uuid, details.nova ?? {}), 1);
-  const seen = new Set<string>();
-  for (const disk of details.disks) {
-    const target = `${domain},${label('target_device', disk.target)}`;
-    if (!disk.target || notDisks.has(disk.device) || !isFirst(seen, target)) continue;
-    lines.add('libvirt_domain_block_stats_info', target + diskLabels(disk), 1);
-    for (const [limit, family] of limitFamilies) lines.add(family, target, disk.limits[limit]);
+  const ofDevice = (name: string) => `${domain},${label('target_device', name)}`;
+  const disks = details.disks.filter(({ target, device }) => target && !notDisks.has(device));
+  for (const [disk, labels] of eachOnce(disks, ({ target }) => ofDevice(target))) {
+    lines.add('libvirt_domain_block_stats_info', labels + diskLabels(disk), 1);
+    for (const [limit, family] of limitFamilies) lines.add(family, labels, disk.limits[limit]);
   }
-  seen.clear();
-  for (const net of details.interfaces) {
-    const target = net.target && `${domain},${label('target_device', net.target)}`;
-    if (!target || !isFirst(seen, target)) continue;
-    lines.add('libvirt_domain_interface_stats_info', target + interfaceLabels(net), 1);
-  }
+  const nets = details.interfaces.filter(({ target }) => target);
+  for (const [net, labels] of eachOnce(nets, ({ target = '' }) => ofDevice(target)))
+    lines.add('libvirt_domain_interface_stats_info', labels + interfaceLabels(net), 1);
 }
 
 /** A VM of another origin than Nova has its UUID there all the same, as in inovex's exporter: dashboards start from it. */
@@ -149,10 +139,4 @@ function labels(values: Readonly<Record<string, string | undefined>>): string {
     if (value) text += `,${label(name, value)}`;
   }
   return text;
-}
-
-function isFirst(seen: Set<string>, labels: string): boolean {
-  if (seen.has(labels)) return false;
-  seen.add(labels);
-  return true;
 }

@@ -1,7 +1,7 @@
 // Renders what libvirt does with each running VM. Without a job only its kind, 0, is told: the other figures would be those
 // of nothing.
 import type { DomainJob, DomainJobsSample } from '../pollers/domain-jobs.js';
-import { type Lines, label } from './exposition.js';
+import { eachOnce, type Lines, label } from './exposition.js';
 
 const msPerSecond = 1_000;
 const jobNone = 0;
@@ -10,13 +10,8 @@ const jobBounded = 1;
 
 export function renderDomainJobs(lines: Lines, instance: string, { domains }: DomainJobsSample): void {
   const host = label('instance', instance);
-  const seen = new Set<string>();
-  for (const { name, job } of domains) {
-    const domain = `${host},${label('domain', name)}`;
-    if (seen.has(domain)) continue;
-    seen.add(domain);
-    renderJob(lines, domain, job);
-  }
+  for (const [{ job }, labels] of eachOnce(domains, ({ name }) => `${host},${label('domain', name)}`))
+    renderJob(lines, labels, job);
 }
 
 function renderJob(lines: Lines, domain: string, job: DomainJob): void {
