@@ -189,6 +189,26 @@ describe('Prometheus', () => {
   });
 });
 
+it('the collector tells what it costs, and how its queues are', async () => {
+  const value = async (query: string) => {
+    const { result } = await ask<{ result: { value: [number, string] }[] }>(
+      `query?query=${encodeURIComponent(query)}`,
+    );
+    return Number(result[0]?.value[1]);
+  };
+  expect(
+    await value('outrigger_queue_jobs{job="sd",queue="outrigger-polls",state="delayed"}'),
+  ).toBeGreaterThan(0);
+  expect(await value('outrigger_queue_oldest_wait_seconds{job="sd",queue="outrigger-polls"}')).toBeLessThan(
+    5,
+  );
+  expect(await value('outrigger_queue_oldest_wait_seconds{job="sd",queue="outrigger-vm-jobs"}')).toBe(0);
+  expect(await value('outrigger_samples{job="sd",poller="vms"}')).toBe(hosts);
+  expect(await value('outrigger_scrapes_total{job="sd",page="host",outcome="ok"}')).toBeGreaterThan(hosts);
+  expect(await value('outrigger_scrape_bytes_total{job="sd",page="fleet"}')).toBeGreaterThan(100_000);
+  expect(await value('sum(outrigger_scrapes_total{job="sd",outcome!="ok"})')).toBeNaN();
+});
+
 it('promtool has no complaint about any page but what names of node_exporter bring along', async () => {
   const inherited =
     /^node_\S+ (metric names should be written in 'snake_case' not 'camelCase'|use base unit "bytes" instead of "bits")$/;

@@ -2,13 +2,19 @@
 // that compression has its work.
 import { renderHostState } from '../../src/metrics/host-state.js';
 import type { FleetPart } from '../../src/metrics/page.js';
+import { renderDetails } from '../../src/metrics/render-details.js';
+import { renderGuest } from '../../src/metrics/render-guest.js';
 import { renderSystem } from '../../src/metrics/render-system.js';
 import { renderVms } from '../../src/metrics/render-vms.js';
+import type { DetailsSample } from '../../src/pollers/details.js';
+import type { GuestSample } from '../../src/pollers/guest.js';
 import type { VmSample } from '../../src/pollers/vms.js';
 import { running, systemSample } from '../unit/metrics/fixtures.js';
 
 const vms = Array.from({ length: 50 }, (_, n) => vm(n));
 const system = largeSystem();
+const details = allDetails();
+const guest = allGuests();
 
 export function hostParts(instance: string): FleetPart[] {
   return [
@@ -31,6 +37,8 @@ export function hostParts(instance: string): FleetPart[] {
         }),
     },
     { kind: 'vms', write: (lines) => renderVms(lines, instance, { takenAtMs: 0, vms }) },
+    { kind: 'details', write: (lines) => renderDetails(lines, instance, details) },
+    { kind: 'guest', write: (lines) => renderGuest(lines, instance, guest) },
     { kind: 'system', write: (lines) => renderSystem(lines, instance, system) },
   ];
 }
@@ -74,5 +82,79 @@ function largeSystem() {
       'br0',
       ...vms.flatMap(({ nets }) => nets.map((net) => String(net?.name))),
     ]),
+  };
+}
+
+function allDetails(): DetailsSample {
+  return {
+    takenAtMs: 0,
+    versions: { hypervisor: '7.2.0', libvirtd: '9.0.0' },
+    domains: vms.map(({ domain, blocks, nets }, n) => ({
+      domain,
+      timedOut: false,
+      snapshots: { count: 2, oldestS: 1_795_000_000 + n },
+      details: {
+        os: { type: 'hvm', arch: 'x86_64', machine: 'pc-q35-7.2' },
+        nova: { name: `web-${n}`, flavor: 'm1.large', projectName: 'shop', projectId: domain.uuid },
+        disks: blocks.map((block) => ({
+          target: String(block?.name),
+          device: 'disk',
+          type: 'file',
+          bus: 'virtio',
+          driverType: 'qcow2',
+          cache: 'none',
+          source: String(block?.path),
+          limits: { total_iops_sec: 5000, read_bytes_sec: 100_000_000, write_bytes_sec: 100_000_000 },
+        })),
+        interfaces: nets.map((net) => ({
+          target: String(net?.name),
+          type: 'bridge',
+          source: 'br0',
+          mac: '52:54:00:00:00:01',
+          model: 'virtio',
+        })),
+      },
+    })),
+    pools: ['default', 'images'].map((name) => ({
+      name,
+      timedOut: false,
+      info: { state: 2, capacity: 4e12, allocation: 3e12, available: 1e12 },
+    })),
+    problems: [],
+  };
+}
+
+function allGuests(): GuestSample {
+  return {
+    takenAtMs: 0,
+    vms: vms.map(({ domain }, n) => ({
+      domain,
+      agent: 'up',
+      figures: {
+        os: {
+          id: 'debian',
+          versionId: '12',
+          prettyName: 'Debian GNU/Linux 12',
+          kernelRelease: '6.1.0',
+          machine: 'x86_64',
+        },
+        hostname: `web-${n}`,
+        timezone: 'UTC',
+        users: n % 3,
+        filesystems: ['/', '/var'].map((mountpoint) => ({
+          mountpoint,
+          device: '/dev/vda1',
+          fstype: 'ext4',
+          sizeBytes: 4e10,
+          usedBytes: 1e10 + n,
+        })),
+      },
+      question: 'all',
+      failures: 0,
+      hung: false,
+      judgedAtMs: 0,
+      askAtMs: 0,
+    })),
+    problems: [],
   };
 }

@@ -3,8 +3,13 @@ import { label } from '../../../src/metrics/exposition.js';
 import { families } from '../../../src/metrics/families.js';
 import { renderHostState } from '../../../src/metrics/host-state.js';
 import { type FleetPart, fleetPage, hostPage, type Part } from '../../../src/metrics/page.js';
+import { renderDetails } from '../../../src/metrics/render-details.js';
+import { renderGuest } from '../../../src/metrics/render-guest.js';
 import { renderSystem } from '../../../src/metrics/render-system.js';
 import { renderVms } from '../../../src/metrics/render-vms.js';
+import type { DetailsSample } from '../../../src/pollers/details.js';
+import type { GuestSample } from '../../../src/pollers/guest.js';
+import type { VmSample } from '../../../src/pollers/vms.js';
 import { fleetText, running, stopped, systemSample } from './fixtures.js';
 import { openMetricsComplaints } from './openmetrics.js';
 import { parseSeries, seriesKey } from './parse.js';
@@ -39,6 +44,8 @@ function evilHost(instance: string): Part[] {
         info: { rack: '"\n\\' },
       }),
     (lines) => renderVms(lines, instance, { takenAtMs: 0, vms }),
+    (lines) => renderDetails(lines, instance, evilDetails(vms)),
+    (lines) => renderGuest(lines, instance, evilGuests(vms)),
     (lines) =>
       renderSystem(lines, instance, {
         ...system,
@@ -50,6 +57,51 @@ function evilHost(instance: string): Part[] {
         netDevices: (system.netDevices ?? []).flatMap((net) => [net, net]),
       }),
   ];
+}
+
+function evilDetails(vms: readonly VmSample[]): DetailsSample {
+  return {
+    takenAtMs: 0,
+    versions: { hypervisor: '"\n', libvirtd: '\\' },
+    domains: vms.map(({ domain }) => ({
+      domain,
+      timedOut: false,
+      snapshots: { count: 1, oldestS: 1 },
+      details: {
+        os: { type: '"\n\\' },
+        nova: { name: '"\n\\' },
+        disks: evilNames.map((target) => ({
+          target,
+          device: 'disk',
+          serial: target,
+          limits: { total_iops_sec: 1 },
+        })),
+        interfaces: evilNames.map((target) => ({ target, mac: target })),
+      },
+    })),
+    pools: evilNames.map((name) => ({
+      name,
+      timedOut: false,
+      info: { state: 2, capacity: 3, allocation: 2, available: 1 },
+    })),
+    problems: [],
+  };
+}
+
+function evilGuests(vms: readonly VmSample[]): GuestSample {
+  const asked = { question: 'all', failures: 0, hung: false, judgedAtMs: 0, askAtMs: 0 } as const;
+  const filesystems = evilNames.map((mountpoint) => ({
+    mountpoint,
+    device: mountpoint,
+    usedBytes: 1,
+    sizeBytes: 2,
+  }));
+  const figures = { hostname: '"\n\\', os: { id: '"' }, users: 1, filesystems };
+  return {
+    takenAtMs: 0,
+    problems: [],
+    vms: vms.map(({ domain }) => ({ domain, agent: 'up', figures, ...asked })),
+  };
 }
 
 function fleetOf(hosts: number): Part[] {
