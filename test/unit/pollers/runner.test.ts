@@ -1,0 +1,153 @@
+// Which poll runs when: one at a time of a kind on a host, whole ones shared, and after events those that follow them.
+import PQueue from 'p-queue';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { HostError } from '../../../src/core/errors.js';
+import type { Fleet } from '../../../src/fleet/fleet.js';
+import { SampleStore } from '../../../src/fleet/samples.js';
+import { detailsPoller } from '../../../src/pollers/details.js';
+import type { PollContext } from '../../../src/pollers/poller.js';
+import { HostPolls, pollerNames, pollers, type Samples } from '../../../src/pollers/runner.js';
+import { vmsPoller } from '../../../src/pollers/vms.js';
+import { FakeClock, settle } from '../../support/fake-clock.js';
+import { aHost } from '../../support/host.js';
+
+type Run = { context: PollContext; end(error?: Error): void };
+
+let clock: FakeClock;
+let polls: HostPolls;
+let samples: SampleStore<Samples>;
+let runs: Run[];
+let observed: [string, string | undefined][];
+
+const settleEventsMs = 300;
+const changedIn = (run: Run | undefined) => run?.context.changed && [...run.context.changed].sort();
+
+beforeEach(() => {
+  vi.restoreAllMocks();
+  clock = new FakeClock();
+  runs = [];
+  observed = [];
+  samples = new SampleStore<Samples>(clock);
+  for (const name of pollerNames) {
+    vi.spyOn(pollers[name] as unknown as { poll(): Promise<unknown> }, 'poll').mockResolvedValue({});
+  }
+  vi.spyOn(detailsPoller, 'poll').mockImplementation(
+    (_readers, context) =>
+      new Promise((resolve, reject) => {
+        const sample = { takenAtMs: runs.length, versions: {}, domains: [], problems: [] };
+        runs.push({ context, end: (error) => (error ? reject(error) : resolve(sample)) });
+      }),
+  );
+  const session = {
+    host: aHost(),
+    queue: new PQueue(),
+    observe: (part: string, failure?: HostError) => observed.push([part, failure?.code]),
+  };
+  const find = (host: string) => (host === 'kvm-01' ? session : undefined);
+  polls = new HostPolls({
+    fleet: { find, get: find } as unknown as Fleet,
+    samples,
+    opsLibvirt: () => Promise.reject(new Error('none')),
+    clock,
+    onSample: () => undefined,
+    onDone: () => undefined,
+  });
+});
+
+describe('a whole poll', () => {
+  it('is shared by all who ask while it runs', async () => {
+    const both = [polls.run('kvm-01', 'details'), polls.run('kvm-01', 'details')];
+    await settle();
+    expect(runs).toHaveLength(1);
+    expect(runs[0]?.context).toMatchObject({ changed: undefined, previous: undefined });
+    runs[0]?.end();
+    await Promise.all(both);
+    const next = polls.run('kvm-01', 'details');
+    await settle();
+    expect(runs[1]?.context.previous).toMatchObject({ takenAtMs: 0 });
+    runs[1]?.end();
+    await next;
+  });
+
+  it('of details that fails says nothing of libvirt; of VMs it does', async () => {
+    const failed = polls.run('kvm-01', 'details').catch((error) => error);
+    await settle();
+    runs[0]?.end(new HostError('TIMEOUT', { message: 'late' }));
+    expect(await failed).toMatchObject({ code: 'TIMEOUT' });
+    expect(samples.get('kvm-01', 'details')?.failure).toMatchObject({ code: 'TIMEOUT' });
+    expect(observed).toEqual([]);
+    vi.mocked(vmsPoller.poll).mockRejectedValue(new HostError('TIMEOUT', { message: 'late' }));
+    await polls.run('kvm-01', 'vms').catch(() => undefined);
+    expect(observed).toEqual([['libvirt', 'TIMEOUT']]);
+  });
+
+  it('of a poller that does not exist is refused', async () => {
+    await expect(polls.run('kvm-01', 'constructor')).rejects.toMatchObject({ code: 'BAD_REQUEST' });
+  });
+});
+
+describe('after events', () => {
+  it('of some VMs, those that follow events run once, for these VMs', async () => {
+    for (const uuid of ['a', 'b', 'a']) polls.lookAgain('kvm-01', uuid);
+    await clock.advance(settleEventsMs);
+    expect(runs).toHaveLength(1);
+    expect(changedIn(runs[0])).toEqual(['a', 'b']);
+    expect(vmsPoller.poll).toHaveBeenCalledTimes(1);
+    expect(pollers.system.poll).not.toHaveBeenCalled();
+    runs[0]?.end();
+    await settle();
+  });
+
+  it('of any VM, everything is read', async () => {
+    polls.lookAgain('kvm-01', 'a');
+    polls.lookAgain('kvm-01');
+    await clock.advance(settleEventsMs);
+    expect(runs).toHaveLength(1);
+    expect(changedIn(runs[0])).toBeUndefined();
+    runs[0]?.end();
+    await settle();
+  });
+
+  it('while a poll runs, which may have read the VM already, another follows it', async () => {
+    const whole = polls.run('kvm-01', 'details');
+    await settle();
+    polls.lookAgain('kvm-01', 'a');
+    await clock.advance(settleEventsMs);
+    polls.lookAgain('kvm-01', 'b');
+    await clock.advance(settleEventsMs);
+    expect(runs).toHaveLength(1);
+    runs[0]?.end();
+    await whole;
+    await settle();
+    expect(changedIn(runs[1])).toEqual(['a', 'b']);
+    const asked = polls.run('kvm-01', 'details');
+    await settle();
+    expect(runs).toHaveLength(2);
+    runs[1]?.end();
+    await settle();
+    expect(changedIn(runs[2])).toBeUndefined();
+    runs[2]?.end();
+    await asked;
+  });
+
+  it('a poll that waits for its turn becomes whole when a whole one is asked for', async () => {
+    const first = polls.run('kvm-01', 'details');
+    await settle();
+    polls.lookAgain('kvm-01', 'a');
+    await clock.advance(settleEventsMs);
+    const whole = polls.run('kvm-01', 'details');
+    runs[0]?.end();
+    await first;
+    await settle();
+    expect(runs).toHaveLength(2);
+    expect(changedIn(runs[1])).toBeUndefined();
+    runs[1]?.end();
+    await whole;
+  });
+
+  it('of a host that has left meanwhile, nothing runs', async () => {
+    polls.lookAgain('kvm-02', 'a');
+    await clock.advance(settleEventsMs);
+    expect(runs).toEqual([]);
+  });
+});
