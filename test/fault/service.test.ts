@@ -27,9 +27,12 @@ afterAll(() => lab?.down());
 const started = (env: Record<string, string> = {}) =>
   Service.start(lab.inventoryFile, { AGENT_POLL_INTERVAL: String(intervalMs / 1000), ...env });
 
+/** Of the samples that are taken at the poll interval; others are older by their nature. */
 async function oldestSampleMs(service: Service): Promise<number> {
   const page = await service.page();
-  const ages = page.find('outrigger_host_sample_age_seconds').map(([, seconds]) => seconds * 1000);
+  const ages = ['vms', 'system']
+    .flatMap((poller) => page.find('outrigger_host_sample_age_seconds', { poller }))
+    .map(([, seconds]) => seconds * 1000);
   return ages.length === lab.hosts.length * 2 ? Math.max(...ages) : Number.POSITIVE_INFINITY;
 }
 
