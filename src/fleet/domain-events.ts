@@ -57,7 +57,10 @@ export class DomainEvents {
 
   event(host: string, event: LifecycleEvent): void {
     const record = this.#host(host);
-    if (event.event === 'lost') return missed(record);
+    if (event.event === 'lost') {
+      missed(record);
+      return;
+    }
     count(record, event.event, event.detail);
     const { uuid, id } = event.domain;
     const { eventsAtMs, starts } = record;
@@ -136,6 +139,9 @@ const statelessEvents: ReadonlySet<string> = new Set(['defined', 'undefined', 'r
 
 function missed(record: HostEvents): void {
   record.gap = true;
+  // What followed them is not known.
+  record.eventsAtMs.clear();
+  for (const seen of record.seen.values()) if (!lasts(seen)) delete seen.sinceMs;
   record.gaps++;
 }
 
@@ -165,8 +171,11 @@ function since(
   if (isNewer) return eventAtMs;
   if (!before) return undefined;
   const same = before.state === now.state && before.reason === now.reason && before.id === now.id;
-  if (!same) return gap || now.seenAtMs - before.seenAtMs > comparedWithinMs ? undefined : now.seenAtMs;
-  // A VM that had been paused in between would be running because it was unpaused.
-  const lasted = !gap || (now.state === 'running' && now.reason === 'booted');
-  return lasted ? before.sinceMs : undefined;
+  if (same) return before.sinceMs;
+  return gap || now.seenAtMs - before.seenAtMs > comparedWithinMs ? undefined : now.seenAtMs;
+}
+
+/** Whether the next poll can tell that it lasted: a VM that had been paused would be running because it was unpaused. */
+function lasts({ state, reason }: Seen): boolean {
+  return state === 'running' && reason === 'booted';
 }

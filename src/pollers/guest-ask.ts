@@ -1,5 +1,5 @@
 // Asks the agent of one VM, through libvirt, and says what came of it. It refuses to wait for an agent that hangs: libvirt
-// gives one that does not answer at all 5 s, but waits without end for one that takes a command and never finishes it.
+// gives one that it has not heard before 5 s, but waits without end for one that was well and stopped, or never finishes.
 import { HostError } from '../core/errors.js';
 import type { OpsLibvirt } from '../fleet/ops-for-polls.js';
 import { LibvirtError, libvirtCode } from '../libvirt/errors.js';

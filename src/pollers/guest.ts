@@ -41,8 +41,9 @@ const listTimeoutMs = 8_000;
 /** No agent is asked any more after this; one that is being asked takes up to `agentTimeoutMs` longer, or twice that. */
 const askWithinMs = 20_000;
 const askedAtATime = 2;
-/** VMs whose agents libvirt may wait for at the same time. */
+/** VMs whose agents libvirt may wait for before only those are asked that answered the last time; and then none. */
 const hungMax = 8;
+const hungHardMax = 12;
 const askAgainMs = 10 * 60_000;
 /** What a VM had is shown for so many intervals, as samples are. */
 const newsIntervals = 3;
@@ -129,14 +130,14 @@ class Round {
     }
   }
 
-  #hasRoom({ hung }: GuestVm): boolean {
+  #hasRoom({ agent, hung }: GuestVm): boolean {
     if (this.#clock.monotonicMs() - this.#startedMs > askWithinMs) {
       this.problems.add(`not all agents were asked within ${askWithinMs / 1000} s`);
       return false;
     }
     const hanging = [...this.vms.values()].filter((vm) => vm.hung).length;
-    if (hung || hanging < hungMax) return true;
-    this.problems.add(`libvirt waits for ${hanging} agents already: no other is asked`);
+    if (hung || hanging < (agent === 'up' ? hungHardMax : hungMax)) return true;
+    this.problems.add(`libvirt waits for ${hanging} agents already: not all others are asked`);
     return false;
   }
 
