@@ -1,6 +1,7 @@
 // What happened to each host's VMs: events counted by kind, and when each VM came into its present state. Both are learned
 // from events, and from comparing one poll with the next where an event did not come. It refuses to guess over a gap (the
-// connection was away, events were lost): what cannot be known to have lasted has no time any more.
+// connection was away, events were lost): then no VM has a time any more, not even one whose state and id are the same, since
+// ids begin anew with the host.
 //
 //   a poll shows        before it                                       since
 //   another state       an event of this VM                             the event
@@ -8,15 +9,14 @@
 //                       anything else                                   not known
 //   the same state      an event of this VM (it went and came back)     the event
 //                       no gap                                          as before
-//                       a gap, running since it booted, the same life   as before
-//                       a gap, else                                     not known
+//                       a gap                                           not known
 import { type LifecycleEvent, lifecycleKinds } from '../libvirt/events.js';
 import type { DomainRef } from '../libvirt/procedures.js';
 import { stateInWords } from '../libvirt/state-reasons.js';
 import type { DomainStats } from '../libvirt/stats.js';
 
 /** Two polls further apart than this say too little about when a state began. */
-export const comparedWithinMs = 90_000;
+const comparedWithinMs = 90_000;
 /** An event may overtake the poll that was under way when it came. */
 const eventLeadMs = 2_000;
 /** Of one host; VMs beyond it have no time of change until a poll shows them. */
@@ -141,7 +141,8 @@ function missed(record: HostEvents): void {
   record.gap = true;
   // What followed them is not known.
   record.eventsAtMs.clear();
-  for (const seen of record.seen.values()) if (!lasts(seen)) delete seen.sinceMs;
+  record.starts.clear();
+  for (const seen of record.seen.values()) delete seen.sinceMs;
   record.gaps++;
 }
 
@@ -173,9 +174,4 @@ function since(
   const same = before.state === now.state && before.reason === now.reason && before.id === now.id;
   if (same) return before.sinceMs;
   return gap || now.seenAtMs - before.seenAtMs > comparedWithinMs ? undefined : now.seenAtMs;
-}
-
-/** Whether the next poll can tell that it lasted: a VM that had been paused would be running because it was unpaused. */
-function lasts({ state, reason }: Seen): boolean {
-  return state === 'running' && reason === 'booted';
 }

@@ -88,8 +88,10 @@ export class FleetPages {
 
   #changes(lines: Lines, host: string): void {
     const vms = this.samples.get(host, 'vms')?.last?.sample;
-    const starts = this.samples.get(host, 'starts')?.last?.sample;
-    if (vms) renderChanges(lines, host, vms, this.events, starts);
+    const starts = this.samples.get(host, 'starts');
+    // After a failure nobody has looked whether it is still the same life of the VM.
+    const known = starts?.failure ? undefined : starts?.last?.sample;
+    if (vms) renderChanges(lines, host, vms, this.events, known);
   }
 
   #isNews(session: HostSession, poller: PollerName): boolean {

@@ -45,8 +45,9 @@ export function renderChanges(
       `${labels},${label('state', state)},${label('reason', reason)}`,
       1,
     );
-    // What has been running since it booted came into that state when it was started.
-    const sinceMs = change.sinceMs ?? (state === 'running' && reason === 'booted' ? startedAtMs : undefined);
+    // What has been running since it booted came into that state when it was started, whatever gap there was since.
+    const sinceBoot = state === 'running' && reason === 'booted' ? startedAtMs : undefined;
+    const sinceMs = sinceBoot ?? change.sinceMs;
     lines.add('outrigger_domain_state_change_timestamp_seconds', labels, seconds(sinceMs));
   }
 }

@@ -3,8 +3,9 @@
 //
 //   /run/libvirt/qemu/NAME.pid  ──►  /proc/PID/cmdline names the VM's UUID  ──►  /proc/PID/stat: started, in ticks since boot
 //
-// Read once in the life of a VM. It refuses to believe a number file alone: a process that is not this VM's has no say. What
-// it cannot read (another driver, a hardened /proc) is absent here; then the event of the start is all that is known.
+// Read at the interval of details, and again for a VM that an event names. It refuses to believe a number in a file alone: a
+// process that is not this VM's has no say. What it cannot read (another driver, a hardened /proc) is absent here; then the
+// event of the start is all that is known.
 import { HostError } from '../core/errors.js';
 import { inTurns } from '../core/in-turns.js';
 import { type DomainRef, listDomainsFlag, procedures } from '../libvirt/procedures.js';
@@ -42,24 +43,19 @@ export const startsPoller: Poller<StartsSample> = {
     const options = { timeoutMs: callTimeoutMs, signal };
     const { domains } = await readers.libvirt().call(procedures.connectListAllDomains, args, options);
     const known = new Map(previous?.vms.map((vm) => [vm.uuid, vm]));
-    const isKnown = ({ uuid, id }: DomainRef) => {
-      const before = known.get(uuid);
-      // One that could not be found is looked for again at the next whole poll.
-      return before?.id === id && (before.startedAtMs !== undefined || changed !== undefined);
-    };
+    // After an event nothing else has changed. Otherwise all are read: ids begin anew with the host and with libvirtd, so
+    // the same id does not mean the same life.
+    const isKnown = ({ uuid, id }: DomainRef) => changed?.has(uuid) === false && known.get(uuid)?.id === id;
     const bootedAtMs = domains.every(isKnown) ? undefined : await bootTimeMs(readers.files(), signal);
-    const vms = await inTurns(
-      domains,
-      async (domain): Promise<VmStart> => {
-        const { uuid, id } = domain;
-        const before = known.get(uuid);
-        if (before && isKnown(domain)) return before;
-        const sinceBootMs = await startOf(domain, readers.files(), signal);
-        if (sinceBootMs === undefined || bootedAtMs === undefined) return { uuid, id };
-        return { uuid, id, startedAtMs: bootedAtMs + sinceBootMs };
-      },
-      atATime,
-    );
+    const find = async (domain: DomainRef): Promise<VmStart> => {
+      const { uuid, id } = domain;
+      const before = known.get(uuid);
+      if (before && isKnown(domain)) return before;
+      const sinceBootMs = await startOf(domain, readers.files(), signal);
+      if (sinceBootMs === undefined || bootedAtMs === undefined) return { uuid, id };
+      return { uuid, id, startedAtMs: bootedAtMs + sinceBootMs };
+    };
+    const vms = await inTurns(domains, find, atATime);
     return { takenAtMs: clock.wallMs(), vms };
   },
 };

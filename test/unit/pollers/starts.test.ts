@@ -1,0 +1,83 @@
+// When VMs were started, from the files of their processes; and files that lie.
+import { describe, expect, it } from 'vitest';
+import { HostError } from '../../../src/core/errors.js';
+import type { DomainRef } from '../../../src/libvirt/procedures.js';
+import type { HostReaders, PollContext } from '../../../src/pollers/poller.js';
+import { type StartsSample, startsPoller, startTicks } from '../../../src/pollers/starts.js';
+import { FakeClock } from '../../support/fake-clock.js';
+import { aHost } from '../../support/host.js';
+import { FakeFiles } from './fake-files.js';
+
+const uuid = '5c0a9b1e-2f53-4f5c-9d8e-1f2a3b4c5d6e';
+const web: DomainRef = { name: 'web-1', uuid, id: 3 };
+/** `comm` may hold blanks and brackets. */
+const stat = (ticks: number | string) =>
+  `712 (qemu) S 1 (x) S ${Array.from({ length: 18 }, () => 0).join(' ')} ${ticks} 99 98\n`;
+
+const filesOf = (over: Record<string, string | HostError> = {}) =>
+  new FakeFiles({
+    '/proc/stat': 'cpu0 1 2 3 4\nbtime 1700000000\n',
+    '/run/libvirt/qemu/web-1.pid': '712\n',
+    '/proc/712/cmdline': `/usr/bin/qemu\0-name\0guest=web-1\0-uuid\0${uuid}\0`,
+    '/proc/712/stat': stat(250),
+    ...over,
+  });
+
+function poll(files: FakeFiles, domains: DomainRef[], over: Partial<PollContext<StartsSample>> = {}) {
+  const readers = {
+    files: () => files,
+    libvirt: () => ({ call: async () => ({ domains, ret: domains.length }) }),
+  } as unknown as HostReaders;
+  return startsPoller.poll(readers, {
+    host: aHost(),
+    signal: new AbortController().signal,
+    clock: new FakeClock(),
+    ...over,
+  });
+}
+
+describe('the start of a VM', () => {
+  it('is that of its process', async () => {
+    const { vms } = await poll(filesOf(), [web]);
+    expect(vms).toEqual([{ uuid, id: 3, startedAtMs: 1_700_000_002_500 }]);
+  });
+
+  it.each<[string, Record<string, string | HostError>]>([
+    ['without a file of its number', { '/run/libvirt/qemu/web-1.pid': new HostError('FILE_MISSING') }],
+    ['with one that is not for us', { '/run/libvirt/qemu/web-1.pid': new HostError('FILE_ERROR') }],
+    ['with a number that is none', { '/run/libvirt/qemu/web-1.pid': '../self' }],
+    ['with the number of another process', { '/proc/712/cmdline': '/bin/sh\0-c\0true\0' }],
+    ['with a process that has just gone', { '/proc/712/stat': new HostError('FILE_MISSING') }],
+    ['with a start that is no number', { '/proc/712/stat': stat('NaN') }],
+    ['without the time of boot', { '/proc/stat': 'cpu0 1 2 3 4\n' }],
+  ])('is absent %s', async (_name, over) => {
+    expect((await poll(filesOf(over), [web])).vms).toEqual([{ uuid, id: 3 }]);
+  });
+
+  it('is not looked for outside of its place', async () => {
+    for (const name of ['../../../tmp/x', '..', 'a\0b', 'x'.repeat(300)]) {
+      const files = filesOf({ '/tmp/x.pid': '712\n' });
+      expect((await poll(files, [{ ...web, name }])).vms).toEqual([{ uuid, id: 3 }]);
+    }
+  });
+
+  it('is read again when all are, and after an event only where that was', async () => {
+    const previous = { takenAtMs: 0, vms: [{ uuid, id: 3, startedAtMs: 5 }] };
+    const nothing = new FakeFiles({});
+    expect((await poll(nothing, [web], { previous, changed: new Set(['other']) })).vms).toEqual(previous.vms);
+    const again = [{ uuid, id: 3, startedAtMs: 1_700_000_002_500 }];
+    expect((await poll(filesOf(), [web], { previous, changed: new Set([uuid]) })).vms).toEqual(again);
+    expect((await poll(filesOf(), [web], { previous })).vms).toEqual(again);
+  });
+
+  it('fails with a connection that broke', async () => {
+    const broken = filesOf({ '/proc/712/stat': new HostError('CLOSED') });
+    await expect(poll(broken, [web])).rejects.toMatchObject({ code: 'CLOSED' });
+  });
+});
+
+it('a process may have any name', () => {
+  expect(startTicks(stat(77))).toBe(77);
+  expect(startTicks('1 (a) b) S 1')).toBeUndefined();
+  expect(startTicks('')).toBeUndefined();
+});
