@@ -79,6 +79,14 @@ describe('what an agent tells', () => {
     expect(page.value('outrigger_host_sample_age_seconds', { poller: 'guest' })).toBeLessThan(10);
   });
 
+  it('needs no agent for what the host knows: waiting for a CPU and for disks', async () => {
+    const page = await service.page();
+    for (const name of ['vcpu_wait', 'vcpu_delay', 'block_stats_read_time', 'block_stats_write_time']) {
+      const series = page.find(`libvirt_domain_${name}_seconds_total`);
+      expect(series.length, name).toBeGreaterThanOrEqual(host.guests.length);
+    }
+  });
+
   it('agents that are stopped, or hang in a question, delay nothing else: neither polls, nor others, nor jobs', async () => {
     await inGuest('stopped', 'sleep 1; killall -STOP qemu-ga');
     await inGuest('hangs', 'rm -f /etc/os-release; mkfifo /etc/os-release');
