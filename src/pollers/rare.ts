@@ -3,7 +3,7 @@
 import type { Clock } from '../core/clock.js';
 
 /** Of one kind, in one poll: a piece is some twenty files as a rule. The others wait for the next poll. */
-const refreshesMax = 32;
+const refreshesMax = 8;
 
 type Piece = { readAtMs: number; value: unknown };
 

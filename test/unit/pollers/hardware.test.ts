@@ -306,13 +306,13 @@ describe('how much is read', () => {
     const files = largeHost();
     let sample: SystemSample | undefined;
     const most: number[] = [];
-    for (let round = 0; round < 12; round++) {
+    for (let round = 0; round < 40; round++) {
       files.forget();
       sample = await poll(files, sample);
       most.push(sysfs(files.reads).length);
     }
     expect(sample?.netClasses).toHaveLength(300);
-    expect(Math.max(...most)).toBeLessThanOrEqual(32 * 22 + 3 * 32);
+    expect(Math.max(...most)).toBeLessThanOrEqual(8 * 22 + 3 * 32);
     // Only state, carrier changes and the missing counter of the first 32.
     expect(most.at(-1)).toBe(3 * 32);
     expect(files.lists).toEqual([]);
