@@ -185,7 +185,9 @@ export const answers: Answers = {
   },
   domainPmWakeup: (host, { dom }) => {
     locked(host, dom).mustRun();
-    throw invalid('Unable to wake up domain: domain is not suspended');
+    const message =
+      "internal error: unable to execute QEMU command 'system_wakeup': Unable to wake up: guest is not in suspended state";
+    throw new Refusal(refusalCode.internal, message);
   },
   domainSetMemoryStatsPeriod: (host, { dom, period, flags }) =>
     locked(host, dom).setBalloonPeriod(period, flags),

@@ -2,11 +2,11 @@
 // closes it, and nothing of it stays open. It refuses to listen anywhere but on 127/8.
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import ssh2 from 'ssh2';
 import { type Clock, systemClock } from '../core/clock.js';
 import { Churn } from './churn.js';
 import { type Fault, Faults } from './faults.js';
 import { SimHost } from './host.js';
+import { makeKey } from './keys.js';
 import type { ResponderFigures } from './responder.js';
 import { SimSshd } from './ssh-server.js';
 
@@ -68,8 +68,7 @@ export async function simFleet(options: SimFleetOptions): Promise<SimFleet> {
   bounded('vms', options.vms, vmsMax);
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const keys = await writeKeys(dir);
-  const hosts = Array.from({ length: options.hosts }, (_, index) => {
-    const name = hostName(index, options.hosts);
+  const hosts = hostNames(options.hosts).map((name, index) => {
     const model = new SimHost({ name, seed, vms: options.vms, clock });
     const figures: ResponderFigures = { calls: 0, badArguments: 0, unknownProcedures: 0, events: 0 };
     const address = options.addresses === 'each' ? addressOf(index) : '127.0.0.1';
@@ -168,8 +167,9 @@ function bounded(what: string, count: number, max: number): void {
 }
 
 /** kvm-01 … kvm-12; as many digits as the last one has, two at the least. */
-function hostName(index: number, count: number): string {
-  return `kvm-${String(index + 1).padStart(Math.max(2, String(count).length), '0')}`;
+export function hostNames(count: number): string[] {
+  const digits = Math.max(2, String(count).length);
+  return Array.from({ length: count }, (_, index) => `kvm-${String(index + 1).padStart(digits, '0')}`);
 }
 
 function addressOf(index: number): string {
@@ -188,8 +188,7 @@ type Keys = {
 };
 
 async function writeKeys(dir: string): Promise<Keys> {
-  const make = () => ssh2.utils.generateKeyPairSync('ed25519');
-  const [host, wrong, poll, ops] = [make(), make(), make(), make()];
+  const [host, wrong, poll, ops] = [makeKey(), makeKey(), makeKey(), makeKey()];
   const [pollKeyFile, opsKeyFile] = [join(dir, 'poll_key'), join(dir, 'ops_key')];
   await writeFile(pollKeyFile, poll.private, { mode: 0o600 });
   await writeFile(opsKeyFile, ops.private, { mode: 0o600 });
@@ -197,16 +196,12 @@ async function writeKeys(dir: string): Promise<Keys> {
     hostKey: host.private,
     hostKeyPublic: host.public,
     wrongHostKey: wrong.private,
-    pollKey: blobOf(poll.public),
-    opsKey: blobOf(ops.public),
+    pollKey: poll.blob,
+    opsKey: ops.blob,
     pollKeyFile,
     opsKeyFile,
     knownHostsFile: join(dir, 'known_hosts'),
   };
-}
-
-function blobOf(publicKey: string): Buffer {
-  return Buffer.from(publicKey.split(' ')[1] ?? '', 'base64');
 }
 
 function inventoryText(hosts: readonly SimFleetHost[], keys: Keys, defaults: string | undefined): string {

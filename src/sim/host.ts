@@ -173,6 +173,7 @@ export class SimHost {
 
   destroy(vm: SimVm): void {
     vm.mustRun();
+    this.#tell(vm, domainEvent.shutdown, 2);
     this.#end(vm, vmState.shutoff, vmReason.destroyed, 1);
   }
 

@@ -41,8 +41,10 @@ export const procFiles: Readonly<Record<string, (host: SimHost, nowMs: number) =
       'Icmp6InMsgs',
       'Icmp6OutMsgs',
       'Udp6InDatagrams',
+      'Udp6OutDatagrams',
+      ...snmp6Zeros,
     ]
-      .map((name) => `${name} ${count(host, name, nowMs, 5)}\n`)
+      .map((name) => `${name} ${count(host, name, nowMs, snmp6Zeros.includes(name) ? 0 : 5)}\n`)
       .join(''),
   '/proc/net/sockstat': () =>
     'sockets: used 612\nTCP: inuse 38 orphan 0 tw 12 alloc 61 mem 9\nUDP: inuse 9 mem 3\nUDPLITE: inuse 0\nRAW: inuse 0\nFRAG: inuse 0 memory 0\n',
@@ -69,8 +71,19 @@ export const procFiles: Readonly<Record<string, (host: SimHost, nowMs: number) =
   '/proc/sys/kernel/arch': () => 'x86_64\n',
   '/proc/sys/net/netfilter/nf_conntrack_count': (host, nowMs) =>
     `${Math.floor(900 + 400 * level(host, 'conntrack', nowMs))}\n`,
+  '/proc/sys/kernel/hung_task_detect_count': () => '0\n',
+  '/proc/net/stat/nf_conntrack': (host) => `${conntrackHead}\n${eachCpu(host, () => conntrackLine)}`,
   '/proc/sys/net/netfilter/nf_conntrack_max': () => '262144\n',
 };
+
+const snmp6Zeros = [
+  'Icmp6InErrors',
+  'Udp6NoPorts',
+  'Udp6InErrors',
+  'Udp6RcvbufErrors',
+  'Udp6SndbufErrors',
+  'UdpLite6InErrors',
+];
 
 const socketTable =
   '   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n';
@@ -118,7 +131,27 @@ softirq ${count(host, 'softirqs', nowMs, 5_000)} 0 0 0 0 0 0 0 0 0 0
 `;
 }
 
-function meminfo(host: SimHost, nowMs: number): string {
+/** Of kernels with other features than ours uses. */
+const meminfoZeros = [
+  'Unevictable',
+  'Mlocked',
+  'Zswap',
+  'Zswapped',
+  'SecPageTables',
+  'NFS_Unstable',
+  'Bounce',
+  'WritebackTmp',
+  'VmallocChunk',
+  'ShmemHugePages',
+  'ShmemPmdMapped',
+  'FileHugePages',
+  'FilePmdMapped',
+  'Balloon',
+  'Hugetlb',
+];
+
+/** KiB, by the names of /proc/meminfo. */
+function memoryOf(host: SimHost, nowMs: number): [string, number][] {
   const total = host.memoryKiB;
   let guests = 0;
   for (const vm of host.vms) if (vm.active) guests += vm.memoryKiB * 0.9;
@@ -126,7 +159,7 @@ function meminfo(host: SimHost, nowMs: number): string {
   const buffers = Math.floor(total * 0.002);
   const anonymous = Math.min(Math.floor(guests), Math.floor(total * 0.9));
   const free = Math.max(0, total - anonymous - cached - buffers);
-  const lines: [string, number][] = [
+  return [
     ['MemTotal', total],
     ['MemFree', free],
     ['MemAvailable', Math.floor(free + cached * 0.8)],
@@ -139,6 +172,16 @@ function meminfo(host: SimHost, nowMs: number): string {
     ['SwapFree', 8 * 1024 * 1024],
     ['Dirty', 1200],
     ['Writeback', 0],
+    ['Active(anon)', Math.floor(anonymous * 0.6)],
+    ['Inactive(anon)', Math.floor(anonymous * 0.4)],
+    ['Active(file)', Math.floor(cached * 0.5)],
+    ['Inactive(file)', Math.floor(cached * 0.5)],
+    ['KReclaimable', 800_000],
+    ['Percpu', 90_000],
+    ['DirectMap4k', 900_000],
+    ['DirectMap2M', Math.floor(total * 0.2)],
+    ['DirectMap1G', Math.floor(total * 0.8)],
+    ...meminfoZeros.map((name): [string, number] => [name, 0]),
     ['AnonPages', anonymous],
     ['Mapped', 240_000],
     ['Shmem', 90_000],
@@ -153,12 +196,27 @@ function meminfo(host: SimHost, nowMs: number): string {
     ['VmallocUsed', 210_000],
     ['AnonHugePages', Math.floor(anonymous * 0.8)],
   ];
+}
+
+function meminfo(host: SimHost, nowMs: number): string {
+  const lines = memoryOf(host, nowMs);
   const huge =
     'HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:        0\nHugePages_Surp:        0\nHugepagesize:       2048 kB\n';
   return `${lines.map(([name, kib]) => `${name}: ${kib} kB\n`).join('')}${huge}`;
 }
 
+const pageKiB = 4;
+/** The kernel's word for the pages, and what /proc/meminfo calls them. */
+const listedPages: readonly (readonly [string, string])[] = [
+  ['inactive_anon', 'Inactive(anon)'],
+  ['active_anon', 'Active(anon)'],
+  ['inactive_file', 'Inactive(file)'],
+  ['active_file', 'Active(file)'],
+  ['unevictable', 'Unevictable'],
+];
+
 function vmstat(host: SimHost, nowMs: number): string {
+  const memory = new Map(memoryOf(host, nowMs));
   const rates: [string, number][] = [
     ['pgpgin', 700],
     ['pgpgout', 2_500],
@@ -168,7 +226,10 @@ function vmstat(host: SimHost, nowMs: number): string {
     ['pgmajfault', 0.2],
     ['oom_kill', 0],
   ];
-  return `nr_free_pages 1000000\n${rates.map(([name, perS]) => `${name} ${count(host, name, nowMs, perS)}\n`).join('')}`;
+  const pages = listedPages.map(
+    ([name, of]) => `nr_${name} ${Math.floor((memory.get(of) ?? 0) / pageKiB)}\n`,
+  );
+  return `nr_free_pages ${Math.floor((memory.get('MemFree') ?? 0) / pageKiB)}\n${pages.join('')}${rates.map(([name, perS]) => `${name} ${count(host, name, nowMs, perS)}\n`).join('')}`;
 }
 
 function schedstat(host: SimHost, nowMs: number): string {
@@ -222,6 +283,10 @@ function netDev(host: SimHost, nowMs: number): string {
   }
   return `Inter-|   Receive                                                |  Transmit\n face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n${own.join('')}${taps.join('')}`;
 }
+
+const conntrackHead =
+  'entries  clashres found new invalid ignore delete chainlength insert insert_failed drop early_drop icmp_error  expect_new expect_create expect_delete search_restart';
+const conntrackLine = `${Array.from({ length: 17 }, () => '00000000').join(' ')}\n`;
 
 type Table = readonly [name: string, columns: readonly (readonly [string, number])[]];
 

@@ -7,13 +7,13 @@ import { int, string, struct, typedParamNumber, uuid } from '../libvirt/wire/cod
 import { XdrWriter } from '../libvirt/wire/xdr.js';
 import { levelOf, totalOf } from './drift.js';
 import type { SimHost } from './host.js';
-import { type SimVm, vmState } from './vm.js';
+import type { SimVm } from './vm.js';
 
 /** VIR_DOMAIN_STATS_*, by bit. */
 const group = { state: 1, cpu: 2, balloon: 4, vcpu: 8, net: 16, block: 32, dirtyrate: 512 } as const;
 
 const domain = struct<DomainRef>({ name: string, uuid, id: int });
-type ParamType = 'int' | 'uint' | 'ullong' | 'boolean' | 'string';
+type ParamType = 'int' | 'uint' | 'llong' | 'ullong' | 'string';
 
 /** Names repeat over VMs, hosts and polls; bounded by devices a VM can have. */
 const heads = new Map<string, Buffer>();
@@ -34,9 +34,10 @@ class Params {
   count = 0;
   readonly writer = new XdrWriter();
 
-  number(field: string, value: number, type: 'int' | 'uint' | 'ullong' = 'ullong'): void {
+  number(field: string, value: number, type: 'int' | 'uint' | 'llong' | 'ullong' = 'ullong'): void {
     this.writer.opaque(headOf(field, type));
     if (type === 'ullong') this.writer.uhyper(value);
+    else if (type === 'llong') this.writer.hyper(value);
     else this.writer[type](value);
     this.count++;
   }
@@ -44,12 +45,6 @@ class Params {
   text(field: string, value: string): void {
     this.writer.opaque(headOf(field, 'string'));
     this.writer.string(value);
-    this.count++;
-  }
-
-  flag(field: string, value: boolean): void {
-    this.writer.opaque(headOf(field, 'boolean'));
-    this.writer.bool(value);
     this.count++;
   }
 }
@@ -89,32 +84,34 @@ function writeVm(
     params.number('state.reason', vm.reason, 'int');
   }
   const ranMs = vm.turnedMs(nowMs);
-  if (has(group.cpu) && vm.active) writeCpu(params, vm, ranMs);
+  if (has(group.cpu)) writeCpu(params, vm, ranMs, busy);
   if (has(group.balloon)) writeBalloon(params, host, vm, nowMs, busy);
-  if (has(group.vcpu)) writeVcpus(params, vm, ranMs, busy);
+  if (has(group.vcpu)) writeVcpus(params, vm, ranMs);
   if (has(group.net) && vm.active) writeNets(params, vm, ranMs);
   if (has(group.block)) writeBlocks(params, vm, ranMs, busy);
   if (has(group.dirtyrate) && vm.active && !busy) {
     params.number('dirtyrate.calc_status', 0, 'int');
-    params.number('dirtyrate.calc_start_time', 0);
+    params.number('dirtyrate.calc_start_time', 0, 'llong');
     params.number('dirtyrate.calc_period', 0, 'int');
     params.text('dirtyrate.calc_mode', 'page-sampling');
   }
 }
 
-function writeCpu(params: Params, vm: SimVm, ranMs: number): void {
+function writeCpu(params: Params, vm: SimVm, ranMs: number, busy: boolean): void {
   const time = totalOf(vm.cpu, ranMs);
   params.number('cpu.time', time);
   params.number('cpu.user', Math.floor(time * 0.8));
   params.number('cpu.system', Math.floor(time * 0.15));
+  if (!vm.active) return;
   params.number('cpu.cache.monitor.count', 0, 'uint');
+  if (busy) return;
   params.number('cpu.haltpoll.success.time', Math.floor(time * 0.01));
   params.number('cpu.haltpoll.fail.time', Math.floor(time * 0.005));
 }
 
 function writeBalloon(params: Params, host: SimHost, vm: SimVm, nowMs: number, busy: boolean): void {
   const total = vm.memoryKiB;
-  if (vm.active) params.number('balloon.current', total);
+  params.number('balloon.current', total);
   params.number('balloon.maximum', total);
   if (!vm.active || busy) return;
   if (vm.balloonPeriodS > 0) {
@@ -137,7 +134,7 @@ function writeBalloon(params: Params, host: SimHost, vm: SimVm, nowMs: number, b
   params.number('balloon.rss', Math.floor(total * 0.9));
 }
 
-function writeVcpus(params: Params, vm: SimVm, ranMs: number, busy: boolean): void {
+function writeVcpus(params: Params, vm: SimVm, ranMs: number): void {
   params.number('vcpu.current', vm.vcpus, 'uint');
   params.number('vcpu.maximum', vm.vcpus, 'uint');
   if (!vm.active) return;
@@ -148,7 +145,6 @@ function writeVcpus(params: Params, vm: SimVm, ranMs: number, busy: boolean): vo
     params.number(`vcpu.${index}.wait`, 0);
     // Steal: what the host's other VMs take.
     params.number(`vcpu.${index}.delay`, Math.floor(time * 0.02));
-    if (!busy) params.flag(`vcpu.${index}.halted`, vm.state !== vmState.running);
   }
 }
 

@@ -107,7 +107,11 @@ describe('a simulated host', () => {
       ['/var/lib/libvirt/images', true],
       ['/run', true],
     ]);
-    expect(system.collectors?.filter(({ ok }) => !ok)).toEqual([]);
+    // What this machine has not: bonds, sensors, memory controllers …
+    const without = system.collectors?.filter(({ ok }) => !ok).map(({ collector }) => collector);
+    expect(
+      without?.filter((name) => ['cpu', 'meminfo', 'diskstats', 'netdev', 'filesystem'].includes(name)),
+    ).toEqual([]);
     const again = await systemPoller.poll(readers, { ...context, previous: system });
     expect(again.problems).toEqual([]);
     expect(again.uptime).toBeGreaterThanOrEqual(system.uptime ?? Number.NaN);
@@ -164,8 +168,12 @@ describe('a simulated host', () => {
     const { dom } = await acting.call(procedures.domainLookupByName, { name: 'web-1' });
     await acting.call(procedures.domainReset, { dom, flags: 0 });
     await acting.call(procedures.domainDestroyFlags, { dom, flags: 0 });
-    await until('the events', () => events.length >= 2);
-    expect(events).toMatchObject([{ event: 'rebooted' }, { event: 'stopped', detail: 'destroyed' }]);
+    await until('the events', () => events.length >= 3);
+    expect(events).toMatchObject([
+      { event: 'rebooted' },
+      { event: 'shutdown', detail: 'host' },
+      { event: 'stopped', detail: 'destroyed' },
+    ]);
     stop.abort();
     await gathering;
   });
