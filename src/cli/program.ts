@@ -1,5 +1,5 @@
 // The command line: names, arguments and help of every command. It refuses to do their work: each is loaded when called.
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { hintOf, summary } from '../core/errors.js';
 import { version } from '../core/version.js';
 
@@ -55,11 +55,28 @@ export async function runCommandLine(argv: readonly string[]): Promise<void> {
         process.exitCode = await auditVerify(process.env, dir, options);
       },
     );
+  program
+    .command('demo')
+    .option('--hosts <n>', 'simulated hosts', wholeUpTo(10_000), 12)
+    .option('--vms <n>', 'VMs of each', wholeUpTo(1_000), 8)
+    .description('simulated hosts and the whole service on them: nothing to configure, Ctrl-C takes it away')
+    .action(async (options: { hosts: number; vms: number }) => {
+      const { demo } = await import('./demo.js');
+      process.exitCode = await demo(process.env, options);
+    });
   try {
     await program.parseAsync(argv);
   } catch (error) {
     process.exitCode = failed(error);
   }
+}
+
+function wholeUpTo(max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^[1-9]\d{0,8}$/.test(text) && value <= max) return value;
+    throw new InvalidArgumentError(`It must be a whole number from 1 to ${max}.`);
+  };
 }
 
 function failed(error: unknown): number {
