@@ -145,6 +145,34 @@ const agentId = setting((given) => {
   );
 });
 
+/** `said=role, other=role`. */
+function pairs(given: string): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  for (const pair of given.split(',')) {
+    const [said = '', role = '', ...more] = pair.split('=').map((part) => part.trim());
+    if (!said || !role || more.length > 0 || found.has(said)) {
+      throw new Refused(
+        `must be pairs such as oncall=operator,platform=admin, each once, not ${shown(given)}`,
+      );
+    }
+    found.set(said, role);
+  }
+  return found;
+}
+
+/** IP addresses and networks, separated by commas. */
+function addresses(given: string): string[] {
+  return given.split(',').map((part) => {
+    const text = part.trim();
+    const [address = '', bits, ...more] = text.split('/');
+    const version = isIP(address);
+    const whole =
+      bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
+    if (version && whole && more.length === 0) return text;
+    throw new Refused(`must be IP addresses or networks such as 127.0.0.1,10.0.0.0/8, not ${shown(given)}`);
+  });
+}
+
 /** Every variable, in the order people read about them. Defaults are those outside the container image. */
 const Environment = z.object({
   AGENT_INVENTORY: text.default('./inventory.yaml'),
@@ -175,6 +203,10 @@ const Environment = z.object({
   AGENT_JWKS_URL: setting(httpUrl).optional(),
   AGENT_JWT_AUDIENCE: text.optional(),
   AGENT_JWT_ISSUER: text.optional(),
+  AGENT_JWT_ROLE_CLAIM: text.default('role'),
+  AGENT_JWT_ROLE_MAP: setting(pairs).optional(),
+  AGENT_JWT_HOSTS_CLAIM: text.optional(),
+  AGENT_TRUSTED_PROXIES: setting(addresses).optional(),
   AGENT_METRICS_TOKEN_FILE: readableFile.optional(),
   AGENT_API_URL: setting(httpUrl).default('http://127.0.0.1:9177'),
   AGENT_API_TOKEN: secret.optional(),
@@ -358,6 +390,10 @@ function settingsOf(env: Environment) {
     jwksUrl: env.AGENT_JWKS_URL,
     jwtAudience: env.AGENT_JWT_AUDIENCE,
     jwtIssuer: env.AGENT_JWT_ISSUER,
+    jwtRoleClaim: env.AGENT_JWT_ROLE_CLAIM,
+    jwtRoleMap: env.AGENT_JWT_ROLE_MAP,
+    jwtHostsClaim: env.AGENT_JWT_HOSTS_CLAIM,
+    trustedProxies: env.AGENT_TRUSTED_PROXIES,
     metricsTokenFile: env.AGENT_METRICS_TOKEN_FILE,
     apiUrl: env.AGENT_API_URL,
     apiToken: env.AGENT_API_TOKEN,
