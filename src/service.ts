@@ -12,6 +12,8 @@ import { version } from './core/version.js';
 import { Fleet } from './fleet/fleet.js';
 import { OpsSessions } from './fleet/ops-session.js';
 import { SampleStore } from './fleet/samples.js';
+import { AccessControl } from './http/auth/access.js';
+import { plainLoginPage } from './http/auth/plain-login-page.js';
 import { FleetPages } from './http/fleet-pages.js';
 import { type Readiness, serveHttp } from './http/server.js';
 import type { Inventory } from './inventory/host.js';
@@ -61,6 +63,8 @@ export class Service {
   #queue: PollQueue | undefined;
   #jobs: JobQueue | undefined;
   #link: BackendLink | undefined;
+  #access: AccessControl | undefined;
+  #audit: AuditLog | undefined;
   #watcher: InventoryWatcher | undefined;
   #stopping: Promise<void> | undefined;
   /** Where it listens. */
@@ -132,9 +136,10 @@ export class Service {
     }
   }
 
-  /** Reads the inventory and the metrics token again, and tries again whatever is down. */
+  /** Reads the inventory and the tokens again, and tries again whatever is down. */
   async reload(): Promise<void> {
     await this.#readMetricsToken();
+    await this.#access?.reload();
     await this.#watcher?.reload();
     this.#fleet.retryNow();
     this.#opsSessions.retryNow();
@@ -174,8 +179,19 @@ export class Service {
   }
 
   async #listen(): Promise<void> {
+    const access = await AccessControl.open({
+      settings: this.#settings,
+      audit: () => this.#audit,
+      clock: this.#clock,
+      log: this.#log,
+    });
+    this.#access = access;
+    this.#parts.add(async () => access.close());
     const http = await serveHttp({
       ...this.#settings.listen,
+      access,
+      trustedProxies: this.#settings.trustedProxies,
+      groups: [(app) => access.addLogin(app, plainLoginPage)],
       metricsToken: () => this.#metricsToken,
       log: this.#log,
       sources: {
@@ -233,6 +249,9 @@ export class Service {
     const { dataDir } = this.#settings;
     const audit = await AuditLog.open({ dir: join(dataDir, 'audit'), clock: this.#clock, log: this.#log });
     this.#parts.add(() => audit.close());
+    this.#audit = audit;
+    // Again, and first: refusals that were only counted are written while the log is open.
+    this.#parts.add(async () => this.#access?.close());
     const around = {
       fleet: this.#fleet,
       opsSessions: this.#opsSessions,
@@ -306,6 +325,7 @@ export class Service {
     const backend = this.#link?.backend.state();
     const checks = {
       ...(backend && { backend: { ok: true, detail: backend.detail } }),
+      ...(this.#access?.detail && { tokens: { ok: true, detail: this.#access.detail } }),
       store: { ok: store?.state === 'up', detail: store?.why ?? store?.state ?? 'starting' },
       inventory: { ok: true, detail: inventoryDetail(this.#inventory, this.#problems) },
       polls: {

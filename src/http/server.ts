@@ -6,6 +6,7 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { HostError } from '../core/errors.js';
 import type { Log } from '../core/log.js';
 import type { Secret } from '../core/secret.js';
+import type { AccessControl } from './auth/access.js';
 
 export type Check = { ok: boolean; detail: string };
 export type Readiness = { ready: boolean; checks: Record<string, Check> };
@@ -18,16 +19,26 @@ export type HttpSources = {
   readiness(): Readiness;
 };
 
+/** Routes that belong together; each says in its `config` what it needs. */
+export type RouteGroup = (app: FastifyInstance) => void | Promise<void>;
+
 export type HttpOptions = {
   host: string;
   port: number;
   /** What /metrics asks for now; undefined: nothing. */
   metricsToken: () => Secret | undefined;
   sources: HttpSources;
+  /** The guard of every route. */
+  access: AccessControl;
+  /** Proxies whose X-Forwarded-* headers are believed. */
+  trustedProxies?: readonly string[] | undefined;
+  groups?: readonly RouteGroup[];
   log: Log;
 };
 
 export type HttpServer = { url: string; close(): Promise<void> };
+
+const open = { config: { need: 'none' as const } };
 
 const expositionType = 'text/plain; version=0.0.4; charset=utf-8';
 
@@ -40,6 +51,9 @@ export async function serveHttp({
   port,
   metricsToken,
   sources,
+  access,
+  trustedProxies,
+  groups = [],
   log,
 }: HttpOptions): Promise<HttpServer> {
   const app = fastify({
@@ -49,6 +63,7 @@ export async function serveHttp({
     forceCloseConnections: true,
     bodyLimit: 64 * 1024,
     exposeHeadRoutes: true,
+    trustProxy: trustedProxies ? [...trustedProxies] : false,
   });
   app.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
     const status = error.statusCode ?? 500;
@@ -58,8 +73,10 @@ export async function serveHttp({
   app.setNotFoundHandler((request, reply) =>
     problem(reply, 404, `nothing is at ${request.url.split('?')[0]}`),
   );
+  await access.protect(app);
   addMetrics(app, sources, metricsToken);
   addHealth(app, sources);
+  for (const group of groups) await group(app);
   await listen(app, host, port);
   const [bound] = app.addresses();
   const taken = typeof bound === 'object' ? bound.port : port;
@@ -67,7 +84,7 @@ export async function serveHttp({
 }
 
 function addMetrics(app: FastifyInstance, sources: HttpSources, token: HttpOptions['metricsToken']): void {
-  const guarded = { onRequest: requireBearer(token) };
+  const guarded = { onRequest: requireBearer(token), config: { need: 'none' as const } };
   app.get('/metrics', guarded, async (_request, reply) => page(reply, await sources.fleetPage()));
   app.get('/metrics/collector', guarded, async (_request, reply) =>
     page(reply, [await sources.collectorPage()]),
@@ -80,8 +97,8 @@ function addMetrics(app: FastifyInstance, sources: HttpSources, token: HttpOptio
 }
 
 function addHealth(app: FastifyInstance, sources: HttpSources): void {
-  app.get('/livez', async () => ({ status: 'live' }));
-  app.get('/readyz', async (_request, reply) => {
+  app.get('/livez', open, async () => ({ status: 'live' }));
+  app.get('/readyz', open, async (_request, reply) => {
     const { ready, checks } = sources.readiness();
     return reply.code(ready ? 200 : 503).send({ status: ready ? 'ready' : 'not ready', checks });
   });

@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { silentLog } from '../../../src/core/log.js';
 import { Secret } from '../../../src/core/secret.js';
 import { type HttpServer, type HttpSources, type Readiness, serveHttp } from '../../../src/http/server.js';
+import { openAccess } from '../../support/access.js';
 
 let server: HttpServer | undefined;
 
@@ -23,6 +24,7 @@ async function serve(with_: Partial<HttpSources> = {}, token?: Secret): Promise<
     port: 0,
     metricsToken: () => token,
     sources: { ...sources, ...with_ },
+    access: await openAccess(),
     log: silentLog,
   });
   return server.url;
@@ -102,6 +104,7 @@ describe('listening', () => {
       port,
       metricsToken: () => undefined,
       sources,
+      access: await openAccess(),
       log: silentLog,
     });
     await expect(again).rejects.toMatchObject({
