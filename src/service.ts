@@ -15,6 +15,7 @@ import { SampleStore } from './fleet/samples.js';
 import { AccessControl } from './http/auth/access.js';
 import { plainLoginPage } from './http/auth/plain-login-page.js';
 import { FleetPages } from './http/fleet-pages.js';
+import { QueueBoard } from './http/queues.js';
 import { type Readiness, serveHttp } from './http/server.js';
 import type { Inventory } from './inventory/host.js';
 import { formatProblem, type Problem } from './inventory/problem.js';
@@ -63,6 +64,7 @@ export class Service {
   #queue: PollQueue | undefined;
   #jobs: JobQueue | undefined;
   #link: BackendLink | undefined;
+  readonly #board: QueueBoard;
   #access: AccessControl | undefined;
   #audit: AuditLog | undefined;
   #watcher: InventoryWatcher | undefined;
@@ -107,6 +109,7 @@ export class Service {
         else this.#own.pollDone(poller, outcome, durationMs);
       },
     });
+    this.#board = new QueueBoard({ log, secrets: () => this.#secrets() });
     this.#own = new OwnMetrics({
       version,
       read: () => ({
@@ -159,6 +162,8 @@ export class Service {
     await this.#readMetricsToken();
     await this.#listen();
     const store = await this.#openStore();
+    this.#board.connect(store);
+    this.#parts.add(async () => this.#board.close());
     const queue = PollQueue.start({
       store,
       log: this.#log,
@@ -191,7 +196,7 @@ export class Service {
       ...this.#settings.listen,
       access,
       trustedProxies: this.#settings.trustedProxies,
-      groups: [(app) => access.addLogin(app, plainLoginPage)],
+      groups: [(app) => access.addLogin(app, plainLoginPage), (app) => this.#board.addRoutes(app)],
       metricsToken: () => this.#metricsToken,
       log: this.#log,
       sources: {
@@ -317,6 +322,13 @@ export class Service {
       this.#lookingAgain.delete(host);
       this.#polls.run(host, 'vms').catch(() => undefined);
     });
+  }
+
+  /** Texts that must not be shown, whatever holds them. */
+  #secrets(): string[] {
+    const { redisUrl, token, apiToken } = this.#settings;
+    const redis = redisUrl ? decodeURIComponent(new URL(redisUrl.expose()).password) : '';
+    return [redis, ...[token, apiToken, this.#metricsToken].map((secret) => secret?.expose() ?? '')];
   }
 
   #readiness(): Readiness {
