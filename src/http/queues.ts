@@ -21,7 +21,7 @@ import { outboxQueueName } from '../queue/outbox-types.js';
 import { keyPrefix, pollsQueueName } from '../queue/polls-worker.js';
 import { isWrite } from './auth/csrf.js';
 import type {} from './auth/request.js';
-import { maskSecrets } from './mask.js';
+import { masked } from './mask.js';
 import { HttpProblem, problemBody } from './problem.js';
 
 export const queuesPath = '/queues';
@@ -125,7 +125,7 @@ export class QueueBoard {
         if (isWrite(request)) await this.#admit(request);
       });
       scope.addHook('preSerialization', async ({ principal }, _reply, payload) =>
-        maskSecrets(withButtons(payload, principal?.role === 'admin'), this.#secrets()),
+        masked(withButtons(payload, principal?.role === 'admin'), this.#secrets()),
       );
       scope.addHook('onSend', async (_request, reply, payload) => {
         const type = String(reply.getHeader('content-type') ?? '');
