@@ -46,16 +46,24 @@ const expositionType = 'text/plain; version=0.0.4; charset=utf-8';
 const requestTimeoutMs = 10_000;
 const keepAliveTimeoutMs = 72_000;
 
-export async function serveHttp({
-  host,
-  port,
+export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
+  const { host, port } = options;
+  const app = await buildHttp(options);
+  await listen(app, host, port);
+  const [bound] = app.addresses();
+  const taken = typeof bound === 'object' ? bound.port : port;
+  return { url: `http://${urlHost(host)}:${taken}`, close: () => app.close() };
+}
+
+/** Everything but the listening. */
+export async function buildHttp({
   metricsToken,
   sources,
   access,
   trustedProxies,
   groups = [],
   log,
-}: HttpOptions): Promise<HttpServer> {
+}: Omit<HttpOptions, 'host' | 'port'>): Promise<FastifyInstance> {
   const app = fastify({
     logger: false,
     requestTimeout: requestTimeoutMs,
@@ -77,10 +85,7 @@ export async function serveHttp({
   addMetrics(app, sources, metricsToken);
   addHealth(app, sources);
   for (const group of groups) await group(app);
-  await listen(app, host, port);
-  const [bound] = app.addresses();
-  const taken = typeof bound === 'object' ? bound.port : port;
-  return { url: `http://${urlHost(host)}:${taken}`, close: () => app.close() };
+  return app;
 }
 
 function addMetrics(app: FastifyInstance, sources: HttpSources, token: HttpOptions['metricsToken']): void {

@@ -2,7 +2,7 @@
 // this folder together and refuses to judge anything itself.
 import cookie from '@fastify/cookie';
 import formbody from '@fastify/formbody';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, RouteOptions } from 'fastify';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { HostError } from '../../core/errors.js';
 import { type Log, silentLog } from '../../core/log.js';
@@ -41,6 +41,7 @@ export class AccessControl {
   readonly #audit: AccessAudit;
   readonly #clock: Clock;
   readonly #log: Log;
+  #routes: readonly RouteOptions[] = [];
 
   private constructor({ settings, audit, clock, log }: AccessOptions, tokens: TokenStore | undefined) {
     this.#clock = clock ?? systemClock;
@@ -76,13 +77,18 @@ export class AccessControl {
     return `${inForce}; the file now has a problem and is not taken: ${formatProblem(first)}${others}`;
   }
 
+  /** Every route behind the guard, with what it needs. */
+  get routes(): readonly RouteOptions[] {
+    return this.#routes;
+  }
+
   /** Before any route: headers, cookies, forms, the guard and the limits. */
   async protect(app: FastifyInstance, { requestsPerMinute, connections }: Limits = {}): Promise<void> {
     await addSecurityHeaders(app);
     addConnectionLimit(app, connections);
     await app.register(cookie);
     await app.register(formbody);
-    addGuard(app, {
+    this.#routes = addGuard(app, {
       ...{ authenticator: this.#authenticator, audit: this.#audit },
       ...{ clock: this.#clock, log: this.#log },
     });

@@ -22,8 +22,11 @@ const factLengthMax = 255;
 
 export type GuardOptions = { authenticator: Authenticator; audit: AccessAudit; clock: Clock; log: Log };
 
-/** Adds the guard to every route that is registered after it. */
-export function addGuard(app: FastifyInstance, { authenticator, audit, clock, log }: GuardOptions): void {
+/** Adds the guard to every route that is registered after it, and returns them as they come. */
+export function addGuard(
+  app: FastifyInstance,
+  { authenticator, audit, clock, log }: GuardOptions,
+): readonly RouteOptions[] {
   const failures = new FailureWindow(clock, refusalsMax, refusalWindowMs);
   const routes: RouteOptions[] = [];
   app.decorateRequest('principal', undefined);
@@ -79,13 +82,7 @@ export function addGuard(app: FastifyInstance, { authenticator, audit, clock, lo
     if (statusCode !== 401 && statusCode !== 403 && statusCode !== 429 && !request.refusal) return;
     audit.refused(accessOf(request), statusCode, request.refusal ?? 'refused by the route');
   });
-}
-
-/** Says what is needed of every route that a plugin registers inside `scope`, which cannot say so itself. */
-export function needOf(scope: FastifyInstance, config: RouteOptions['config']): void {
-  scope.addHook('onRoute', (route) => {
-    route.config = { ...config, ...route.config };
-  });
+  return routes;
 }
 
 function everyRouteSaysItsNeed(routes: readonly RouteOptions[]): void {
