@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { hintOf, summary } from '../core/errors.js';
 import { version } from '../core/version.js';
+import { addLiveCommands } from './program-live.js';
 
 const exitMisuse = 2;
 
@@ -55,6 +56,7 @@ export async function runCommandLine(argv: readonly string[]): Promise<void> {
         process.exitCode = await auditVerify(process.env, dir, options);
       },
     );
+  addLiveCommands(program);
   try {
     await program.parseAsync(argv);
   } catch (error) {
