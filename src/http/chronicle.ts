@@ -5,7 +5,6 @@ import type { Clock } from '../core/clock.js';
 import { History, type HostSeries, type VmSeries } from '../fleet/history.js';
 import { RecentEvents } from '../fleet/recent-events.js';
 import type { LifecycleEvent } from '../libvirt/events.js';
-import { domainStates } from '../libvirt/procedures.js';
 import type { StatRecord } from '../libvirt/stats.js';
 import type { Samples } from '../pollers/runner.js';
 import type { SystemSample } from '../pollers/system.js';
@@ -125,11 +124,6 @@ export class Chronicle {
       busySinceMs: vm.busy ? (was?.busySinceMs ?? nowMs) : undefined,
     };
   }
-}
-
-/** The word for a VM's state. */
-export function vmState({ state }: VmSample): string {
-  return (state.state !== undefined && domainStates[state.state]) || 'unknown';
 }
 
 export type Fullest = { mountpoint: string; usedPercent: number; availableBytes: number; sizeBytes: number };

@@ -23,9 +23,7 @@ const entities: Readonly<Record<string, string>> = {
 };
 
 /** Control characters but for the line break and the tab, line and paragraph separators, direction marks, lone surrogates. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what this is about
-const lying =
-  /[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\ufeff]|\p{Cs}/gu;
+const lying = /(?![\n\t])\p{Cc}|[\u2028\u2029\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\ufeff]|\p{Cs}/gu;
 
 export function escapeHtml(text: string): string {
   return text.replace(lying, '\ufffd').replace(/[&<>"'`]/g, (char) => entities[char] ?? char);
