@@ -7,6 +7,8 @@ import { HostError } from '../core/errors.js';
 import type { Log } from '../core/log.js';
 import type { Secret } from '../core/secret.js';
 import type { AccessControl } from './auth/access.js';
+import { addErrorAnswers, addRawErrorAnswers, onClientError, onFrameworkError } from './errors.js';
+import { sendProblem } from './problem.js';
 
 export type Check = { ok: boolean; detail: string };
 export type Readiness = { ready: boolean; checks: Record<string, Check> };
@@ -45,6 +47,9 @@ const expositionType = 'text/plain; version=0.0.4; charset=utf-8';
 /** A client must send its request within this time, and may keep an idle connection this long. */
 const requestTimeoutMs = 10_000;
 const keepAliveTimeoutMs = 72_000;
+const bodyBytesMax = 64 * 1024;
+/** As it stands in the URL: a name of 255 characters, each of them encoded. */
+const paramLengthMax = 3_100;
 
 export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
   const { host, port } = options;
@@ -69,18 +74,15 @@ export async function buildHttp({
     requestTimeout: requestTimeoutMs,
     keepAliveTimeout: keepAliveTimeoutMs,
     forceCloseConnections: true,
-    bodyLimit: 64 * 1024,
+    bodyLimit: bodyBytesMax,
     exposeHeadRoutes: true,
     trustProxy: trustedProxies ? [...trustedProxies] : false,
+    routerOptions: { maxParamLength: paramLengthMax },
+    clientErrorHandler: onClientError,
+    frameworkErrors: onFrameworkError,
   });
-  app.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
-    const status = error.statusCode ?? 500;
-    if (status >= 500) log.error({ error, path: request.url }, 'request failed');
-    return problem(reply, status, status >= 500 ? 'internal error' : error.message);
-  });
-  app.setNotFoundHandler((request, reply) =>
-    problem(reply, 404, `nothing is at ${request.url.split('?')[0]}`),
-  );
+  addErrorAnswers(app, log);
+  addRawErrorAnswers(app);
   await access.protect(app);
   addMetrics(app, sources, metricsToken);
   addHealth(app, sources);
@@ -96,7 +98,8 @@ function addMetrics(app: FastifyInstance, sources: HttpSources, token: HttpOptio
   );
   app.get<{ Params: { name: string } }>('/metrics/hosts/:name', guarded, async (request, reply) => {
     const text = sources.hostPage(request.params.name);
-    if (text === undefined) return problem(reply, 404, `no host ${request.params.name} in the inventory`);
+    if (text === undefined)
+      return sendProblem(reply, 'host-unknown', `no host ${request.params.name} in the inventory`);
     return page(reply, [text]);
   });
 }
@@ -118,7 +121,7 @@ function requireBearer(token: HttpOptions['metricsToken']) {
     const wanted = token();
     if (!wanted || equal(request.headers.authorization ?? '', `Bearer ${wanted.expose()}`)) return undefined;
     reply.header('www-authenticate', 'Bearer');
-    return problem(reply, 401, 'metrics want the bearer token of AGENT_METRICS_TOKEN_FILE');
+    return sendProblem(reply, 'unauthenticated', 'metrics want the bearer token of AGENT_METRICS_TOKEN_FILE');
   };
 }
 
@@ -126,10 +129,6 @@ function requireBearer(token: HttpOptions['metricsToken']) {
 function equal(a: string, b: string): boolean {
   const digest = (text: string) => createHash('sha256').update(text).digest();
   return timingSafeEqual(digest(a), digest(b));
-}
-
-function problem(reply: FastifyReply, status: number, detail: string): FastifyReply {
-  return reply.code(status).type('application/problem+json').send({ type: 'about:blank', status, detail });
 }
 
 async function listen(app: FastifyInstance, host: string, port: number): Promise<void> {

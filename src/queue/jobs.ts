@@ -150,10 +150,6 @@ export class JobQueue implements AsyncDisposable {
     return { jobId, existing: before !== undefined };
   }
 
-  /** @throws JobError BAD_REQUEST when no job can be made of it. */
-  parse(name: string, data: unknown): ParsedJob {
-    return this.#work.parse(name, data);
-  }
 
   /**
    * `cancelled` is a promise that the job does nothing; `too late`: an act may have been sent, or it has ended.
