@@ -8,7 +8,7 @@ import { type Environment, readSettings } from './configuration.js';
 
 const callTimeoutMs = 15_000;
 /** Rows asked for at a time, and the most that a command takes. */
-const pageRows = 500;
+const pageRows = 200;
 const rowsMax = 100_000;
 
 export type Query = Record<string, string | number | boolean | readonly string[] | undefined>;

@@ -10,7 +10,7 @@ export const shells = ['bash', 'zsh'] as const;
 export type Shell = (typeof shells)[number];
 
 const askTimeoutMs = 1_500;
-const namesMax = 500;
+const namesMax = 200;
 const harmless = /^[\w.@:+/-]+$/;
 
 const scripts: Record<Shell, string> = {

@@ -18,28 +18,26 @@ const columns: Column[] = [
 export async function queue(env: Environment, { json }: { json?: boolean }): Promise<number> {
   const api = ApiClient.from(env);
   if (!api) return 1;
-  const found = await api.get<{ queues: QueueState[] }>('/queue');
+  const found = await api.get<QueueState>('/queue');
   if (json) printJson(found);
   else
     process.stdout.write(
-      queueTable(found.queues, { width: widthOf(process.stdout), paint: painter(process.stdout) }),
+      queueTable(found, { width: widthOf(process.stdout), paint: painter(process.stdout) }),
     );
   return 0;
 }
 
-export function queueTable(queues: readonly QueueState[], fit: { width: number; paint: Paint }): string {
-  return fittedTable(
-    columns,
-    queues.map(({ name, waiting, active, delayed, failed, completed, workers, oldestWaitingSeconds }) => [
-      name,
-      String(waiting),
-      String(active),
-      String(delayed),
-      failed > 0 ? fit.paint('red', String(failed)) : '0',
-      String(completed),
-      workers > 0 ? String(workers) : fit.paint('red', '0'),
-      age(oldestWaitingSeconds),
-    ]),
-    fit,
-  );
+export function queueTable(state: QueueState, fit: { width: number; paint: Paint }): string {
+  const { name, waiting, active, delayed, failed, completed, workers, oldestWaitingSeconds } = state;
+  const row = [
+    name,
+    String(waiting),
+    String(active),
+    String(delayed),
+    failed > 0 ? fit.paint('red', String(failed)) : '0',
+    String(completed),
+    workers > 0 ? String(workers) : fit.paint('red', '0'),
+    age(oldestWaitingSeconds),
+  ];
+  return fittedTable(columns, [row], fit);
 }

@@ -24,7 +24,7 @@ const eraseBelow = '\x1b[J';
 
 export type Seen = {
   hosts: readonly Host[];
-  queues: readonly QueueState[];
+  queue: QueueState | undefined;
   jobs: readonly Job[];
   /** Why the newest look failed: the rest is older then. */
   trouble: string | undefined;
@@ -50,7 +50,7 @@ class Screen {
   readonly #api: ApiClient;
   readonly #stop = new AbortController();
   readonly #paint = painter(process.stdout);
-  #seen: Seen = { hosts: [], queues: [], jobs: [], trouble: undefined, atMs: undefined };
+  #seen: Seen = { hosts: [], queue: undefined, jobs: [], trouble: undefined, atMs: undefined };
   #view: View = { sort: 'worst', filter: '', typing: false };
   #wake = new AbortController();
 
@@ -89,12 +89,12 @@ class Screen {
 
   async #look(): Promise<void> {
     try {
-      const [hosts, { queues }, jobs] = await Promise.all([
+      const [hosts, queue, jobs] = await Promise.all([
         this.#api.list<Host>('/hosts'),
-        this.#api.get<{ queues: QueueState[] }>('/queue'),
+        this.#api.get<QueueState>('/queue'),
         this.#api.list<Job>('/jobs', { state: 'active' }, jobsShownMax),
       ]);
-      this.#seen = { hosts, queues, jobs, trouble: undefined, atMs: Date.now() };
+      this.#seen = { hosts, queue, jobs, trouble: undefined, atMs: Date.now() };
     } catch (error) {
       this.#seen = { ...this.#seen, trouble: summary(error) };
     }
@@ -158,12 +158,11 @@ export function screenLines(
   return lines.slice(0, height).map((line) => cut(line, width));
 }
 
-function headLine({ hosts, queues, atMs }: Seen, paint: Paint): string {
+function headLine({ hosts, queue, atMs }: Seen, paint: Paint): string {
   if (atMs === undefined) return paint('bold', 'outrigger top');
-  const jobs = queues.find(({ name }) => name === 'outrigger-vm-jobs');
   const at = new Date(atMs).toTimeString().slice(0, 8);
-  const queue = jobs ? ` Jobs: ${jobs.active} active, ${jobs.waiting + jobs.delayed} waiting.` : '';
-  return `${paint('bold', 'outrigger top')}  ${at}  ${hostSummary(hosts)}${queue}`;
+  const jobs = queue ? ` Jobs: ${queue.active} active, ${queue.waiting + queue.delayed} waiting.` : '';
+  return `${paint('bold', 'outrigger top')}  ${at}  ${hostSummary(hosts)}${jobs}`;
 }
 
 const severity: Record<Host['state'], number> = {

@@ -32,7 +32,7 @@ const seen: Seen = {
       cause: { code: 'TIMEOUT', message: 'does not answer\x1b[2J' },
     }),
   ],
-  queues: [],
+  queue: undefined,
   jobs: [],
   trouble: undefined,
   atMs: 0,
