@@ -104,7 +104,7 @@ export function parseTokens(text: string, file: string): { tokens?: ApiToken[]; 
     if (problems.length === 0) problems.push(emptyFile(file));
     return { problems: problems.slice(0, problemsMax) };
   }
-  const parsed = TokensDocument.safeParse(yaml.value);
+  const parsed = TokensDocument.safeParse(yaml.value, { reportInput: true });
   if (!parsed.success) {
     for (const issue of parsed.error.issues) problems.push(...explain(issue, file, yaml));
     return { problems: problems.slice(0, problemsMax) };
