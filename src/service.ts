@@ -12,6 +12,9 @@ import { version } from './core/version.js';
 import { Fleet } from './fleet/fleet.js';
 import { OpsSessions } from './fleet/ops-session.js';
 import { SampleStore } from './fleet/samples.js';
+import type { ApiDeps } from './http/api/context.js';
+import { makeApi } from './http/api/make.js';
+import { apiRoutes } from './http/api/routes.js';
 import { AccessControl } from './http/auth/access.js';
 import { plainLoginPage } from './http/auth/plain-login-page.js';
 import { FleetPages } from './http/fleet-pages.js';
@@ -64,6 +67,7 @@ export class Service {
   #queue: PollQueue | undefined;
   #jobs: JobQueue | undefined;
   #link: BackendLink | undefined;
+  readonly #api: ApiDeps;
   readonly #board: QueueBoard;
   #access: AccessControl | undefined;
   #audit: AuditLog | undefined;
@@ -87,6 +91,7 @@ export class Service {
     this.#opsSessions = new OpsSessions(transport);
     this.#fleet = new Fleet({
       ...transport,
+      onChange: ({ host }) => this.#api.changes.hostChanged(host.name),
       onConnectFailure: ({ code }) => this.#own.connectFailed(code),
       onEvent: ({ host }, event) => {
         this.#lookAgain(host.name);
@@ -103,11 +108,17 @@ export class Service {
       onSample: (host, poller, sample) => {
         this.#polled = true;
         this.#pages.put(host, poller, sample);
+        this.#api.changes.hostChanged(host);
       },
       onDone: (poller, outcome, durationMs) => {
         if (outcome === 'host-down') this.#own.pollNotRun(poller, outcome);
         else this.#own.pollDone(poller, outcome, durationMs);
       },
+    });
+    this.#api = makeApi({
+      ...{ fleet: this.#fleet, samples: this.#samples, clock },
+      jobs: () => this.#jobs,
+      auditDir: join(settings.dataDir, 'audit'),
     });
     this.#board = new QueueBoard({ log, secrets: () => this.#secrets() });
     this.#own = new OwnMetrics({
@@ -196,7 +207,11 @@ export class Service {
       ...this.#settings.listen,
       access,
       trustedProxies: this.#settings.trustedProxies,
-      groups: [(app) => access.addLogin(app, plainLoginPage), (app) => this.#board.addRoutes(app)],
+      groups: [
+        (app) => access.addLogin(app, plainLoginPage),
+        (app) => this.#board.addRoutes(app),
+        apiRoutes(this.#api),
+      ],
       metricsToken: () => this.#metricsToken,
       log: this.#log,
       sources: {
@@ -279,6 +294,7 @@ export class Service {
       }),
       onEnd: async (job, ok, answer) => this.#link?.tellResult(job, ok, answer),
       onDone: (op, end, durationMs, queueMs) => this.#own.jobDone(op, end, durationMs, queueMs),
+      onChange: (jobId) => this.#api.changes.jobChanged(jobId),
     });
     this.#jobs = jobs;
     this.#parts.add(() => jobs.close(jobsCloseMs));
@@ -302,6 +318,7 @@ export class Service {
 
   /** Makes sessions, samples and schedules follow the inventory. */
   async #apply(inventory: Inventory): Promise<void> {
+    const before = this.#inventory.hosts.map(({ name }) => name);
     this.#inventory = inventory;
     const names = new Set(inventory.hosts.map(({ name }) => name));
     this.#opsSessions.apply(inventory.hosts);
@@ -309,6 +326,7 @@ export class Service {
     this.#link?.backend.reporter.apply(inventory.hosts);
     this.#samples.retain(names);
     this.#pages.retain(names);
+    for (const name of new Set([...before, ...names])) this.#api.changes.hostChanged(name);
     const schedules = inventory.hosts.flatMap(({ name: host, poll: { intervalMs } }) =>
       pollerNames.map((poller) => ({ host, poller, intervalMs })),
     );

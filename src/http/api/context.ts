@@ -39,7 +39,7 @@ export function gateOf(request: FastifyRequest): HostGate {
 }
 
 /** The queue. Throws HostError STORE while there is none. */
-export function queueOf({ jobs }: ApiDeps): NonNullable<ReturnType<ApiDeps['jobs']>> {
+export function queueOf({ jobs }: Pick<ApiDeps, 'jobs'>): NonNullable<ReturnType<ApiDeps['jobs']>> {
   const queue = jobs();
   if (queue) return queue;
   throw new HostError('STORE', { message: 'the service has just started' });
