@@ -6,7 +6,7 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { HostError } from '../core/errors.js';
 import type { Log } from '../core/log.js';
 import type { Secret } from '../core/secret.js';
-import type { AccessControl } from './auth/access.js';
+import type { AccessControl, AccessLimits } from './auth/access.js';
 import { addErrorAnswers, addRawErrorAnswers, onClientError, onFrameworkError } from './errors.js';
 import { sendProblem } from './problem.js';
 
@@ -35,6 +35,7 @@ export type HttpOptions = {
   /** Proxies whose X-Forwarded-* headers are believed. */
   trustedProxies?: readonly string[] | undefined;
   groups?: readonly RouteGroup[];
+  limits?: AccessLimits;
   log: Log;
 };
 
@@ -67,6 +68,7 @@ export async function buildHttp({
   access,
   trustedProxies,
   groups = [],
+  limits,
   log,
 }: Omit<HttpOptions, 'host' | 'port'>): Promise<FastifyInstance> {
   const app = fastify({
@@ -83,7 +85,7 @@ export async function buildHttp({
   });
   addErrorAnswers(app, log);
   addRawErrorAnswers(app);
-  await access.protect(app);
+  await access.protect(app, limits);
   addMetrics(app, sources, metricsToken);
   addHealth(app, sources);
   for (const group of groups) await group(app);

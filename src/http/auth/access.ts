@@ -32,7 +32,8 @@ export type AccessOptions = {
   log?: Log;
 };
 
-type Limits = { requestsPerMinute?: number; connections?: number };
+/** Lower ones, for tests. */
+export type AccessLimits = { requestsPerMinute?: number; connections?: number };
 
 export class AccessControl {
   readonly #tokens: TokenStore | undefined;
@@ -83,7 +84,7 @@ export class AccessControl {
   }
 
   /** Before any route: headers, cookies, forms, the guard and the limits. */
-  async protect(app: FastifyInstance, { requestsPerMinute, connections }: Limits = {}): Promise<void> {
+  async protect(app: FastifyInstance, { requestsPerMinute, connections }: AccessLimits = {}): Promise<void> {
     await addSecurityHeaders(app);
     addConnectionLimit(app, connections);
     await app.register(cookie);
