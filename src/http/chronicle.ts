@@ -1,7 +1,7 @@
 // Turns what arrives (samples, lifecycle events, turns of a session) into what people want to see of the last hour: points of
 // the history, recent events, and since when a VM is in its state. It keeps of the sample before only what rates need, and
 // refuses to invent: a counter that went back, or a VM that was started anew, has no rate.
-import type { Clock } from '../core/clock.js';
+import { type Clock, sleep } from '../core/clock.js';
 import { History, type HostSeries, type VmSeries } from '../fleet/history.js';
 import { RecentEvents } from '../fleet/recent-events.js';
 import type { LifecycleEvent } from '../libvirt/events.js';
@@ -18,6 +18,9 @@ const netExcluded = /^(lo|vnet\d+|tap.*|veth.*|macvtap\d+)$/;
 /** Made of disks that are counted themselves. */
 const diskExcluded = /^(dm-|md)\d+$/;
 
+const queueEveryMs = 15_000;
+
+type Depth = { waiting: number; delayed: number; active: number };
 type Counters = { atMs: number; values: readonly (number | undefined)[] };
 type VmPast = {
   id: number;
@@ -63,6 +66,23 @@ export class Chronicle {
 
   onHostState(host: string, state: string, why: string | undefined): void {
     this.events.add(host, { event: state, detail: why ?? '' });
+  }
+
+  /** Puts the queue's depth into the history until it is told to stop; a store that is away leaves a gap. */
+  followQueue(read: () => Promise<Depth | undefined>): () => void {
+    const stop = new AbortController();
+    const follow = async () => {
+      while (!stop.signal.aborted) {
+        const depth = await read().catch(() => undefined);
+        this.history.putFleet({
+          jobsWaiting: depth && depth.waiting + depth.delayed,
+          jobsActive: depth?.active,
+        });
+        await sleep(this.#clock, queueEveryMs, stop.signal);
+      }
+    };
+    follow().catch(() => undefined);
+    return () => stop.abort();
   }
 
   vmSince(host: string, uuid: string): VmSince | undefined {

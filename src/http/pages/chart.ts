@@ -10,8 +10,10 @@ export type ChartOptions = {
   title: string;
   lines: readonly Line[];
   say: Say;
-  /** The top of the scale; else the highest value. */
+  /** The top of the scale; else a round number above the highest value. */
   top?: number | undefined;
+  /** Round in powers of 1024, as bytes are said. */
+  binary?: boolean;
   /** What stands there while there is nothing to draw. */
   empty?: string;
 };
@@ -31,13 +33,14 @@ export function chart({
   lines,
   say,
   top,
+  binary = false,
   empty = 'Nothing to draw yet: wait for two polls.',
 }: ChartOptions): Markup {
   const values = lines.flatMap(({ points }) => points?.filter((value) => value !== undefined) ?? []);
   if (values.length < 2) {
     return html`<figure class="chart"><figcaption><span class="chart-title">${title}</span></figcaption><p class="empty small">${empty}</p></figure>`;
   }
-  const scale = top ?? niceTop(Math.max(...values));
+  const scale = top ?? niceTop(Math.max(...values), binary);
   const drawn = lines.map(({ points = [] }, index) =>
     paths(points, scale, width, height, `line line-${index + 1}`),
   );
@@ -103,9 +106,10 @@ function thinned(points: Points, most: number): Points {
   });
 }
 
-/** 1, 2 or 5 times a power of ten, at or above the highest value. */
-function niceTop(highest: number): number {
+/** At or above the highest value: 1, 2 or 5 times a power of ten, or a power of two. */
+function niceTop(highest: number, binary: boolean): number {
   if (!(highest > 0)) return 1;
+  if (binary) return 2 ** Math.ceil(Math.log2(highest));
   const power = 10 ** Math.floor(Math.log10(highest));
   return ([1, 2, 5, 10].find((step) => step * power >= highest) ?? 10) * power;
 }

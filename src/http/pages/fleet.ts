@@ -12,6 +12,9 @@ import { vmsSection } from './vms.js';
 import { ago, count, counted, plain } from './words.js';
 import type { Wrong } from './wrong.js';
 
+/** A larger fleet's samples are not streamed, for that would be some 100 KB a second: its page looks by itself. */
+const hostsStreamedMax = 200;
+const alsoEveryMs = 15_000;
 /** More problems than these are a number. */
 const wrongShownMax = 50;
 
@@ -40,11 +43,13 @@ export type FleetFilter = {
 
 export function fleetPage(input: FleetPageInput): string {
   const { viewer, hosts, vms, filter, history } = input;
+  const large = hosts.length > hostsStreamedMax;
   return page({
     viewer,
     title: input.wrong.length > 0 ? `${counted(input.wrong.length, 'problem')} now` : 'Fleet',
     section: 'fleet',
-    stream: '/api/v1/stream',
+    stream: `/api/v1/stream${query({ topic: large ? ['vms', 'jobs'] : [] })}`,
+    alsoEveryMs: large ? alsoEveryMs : undefined,
     main: html`<h1 class="hidden-text">Fleet</h1>
 ${wrongSection(input)}
 ${hostsSection({ hosts, history, filter, nowMs: viewer.nowMs })}
@@ -112,7 +117,7 @@ function jobsSection({ jobs, viewer }: FleetPageInput): Markup {
       ? storeAway()
       : jobs.length === 0
         ? html`<p class="empty">No jobs yet. Open a VM to start, stop or snapshot it, or run <code>outrigger vm stop HOST/VM --wait</code>.</p>`
-        : jobsTable(jobs, viewer.nowMs, 'Newest jobs');
+        : jobsTable(jobs, viewer.nowMs);
   return html`<section class="card" id="jobs" data-live aria-labelledby="jobs-title"><header><h2 id="jobs-title">Newest jobs</h2><a class="small" href="/jobs">All jobs</a></header>${body}</section>`;
 }
 

@@ -41,17 +41,17 @@ ${wrongCard(input)}</div>
 ${vmsOf(input)}
 <div class="columns">
 <section class="card" id="events" data-live aria-labelledby="events-title"><header><h2 id="events-title">Recent events</h2></header>${eventsList(events.slice(0, eventsShownMax), host.name, nowMs)}</section>
-<section class="card" id="jobs" data-live aria-labelledby="jobs-title"><header><h2 id="jobs-title">Recent jobs</h2><a class="small" href="/jobs${query({ host: host.name })}">All of this host</a></header>${jobsOf(jobs, nowMs)}</section>
+<section class="card" id="jobs" data-live aria-labelledby="jobs-title"><header><h2 id="jobs-title">Recent jobs</h2><a class="small" href="/jobs${query({ host: host.name })}">All of this host</a></header>${jobsOf(jobs, nowMs, 'host')}</section>
 </div>`,
   });
 }
 
 export const eventsShownMax = 20;
 
-export function jobsOf(jobs: readonly Job[] | undefined, nowMs: number): Markup {
+export function jobsOf(jobs: readonly Job[] | undefined, nowMs: number, of: 'host' | 'vm'): Markup {
   if (jobs === undefined) return storeAway();
   if (jobs.length === 0) return html`<p class="empty">No jobs here yet.</p>`;
-  return jobsTable(jobs, nowMs, 'Recent jobs');
+  return jobsTable(jobs, nowMs, of);
 }
 
 function wrongCard({ wrong, viewer }: HostPageInput): Markup {
@@ -98,6 +98,7 @@ function graphs({ host, history }: HostPageInput): Markup[] {
         { name: 'written', points: of('diskWriteBytesPerSecond') },
       ],
       say: bytesPerSecond,
+      binary: true,
     }),
     chart({
       title: 'Network',
@@ -106,6 +107,7 @@ function graphs({ host, history }: HostPageInput): Markup[] {
         { name: 'sent', points: of('netTransmitBytesPerSecond') },
       ],
       say: bytesPerSecond,
+      binary: true,
     }),
   ];
 }

@@ -27,7 +27,7 @@ export function hostsSection({ hosts, history, filter, nowMs }: Input): Markup {
   const rows = shown.rows.map((host) => row(host, history, nowMs));
   const body =
     rows.length > 0
-      ? table('Hosts', head, rows)
+      ? table('Table of hosts', head, rows)
       : html`<p class="empty">${hosts.length === 0 ? 'The inventory has no hosts that you may see.' : html`No host matches. <a href="/">Show all ${count(hosts.length)}</a>`}</p>`;
   const turn = pager(shown, { what: 'hosts', base: '/', parameters: { ...parameters, sort: filter.sort } });
   return html`<section class="card" id="hosts" aria-labelledby="hosts-title"><header><h2 id="hosts-title">Hosts</h2>${form(filter)}</header><div id="hosts-list" data-live>${body}${shown.pages > 1 && html`<footer>${turn}</footer>`}</div></section>`;

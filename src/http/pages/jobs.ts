@@ -38,7 +38,7 @@ export function jobsPage({ viewer, filter, jobs, next }: JobsPageInput): string 
     viewer,
     title: 'Jobs',
     section: 'jobs',
-    stream: '/api/v1/stream',
+    stream: '/api/v1/stream?topic=jobs',
     main: html`<h1 class="hidden-text">Jobs</h1><section class="card" id="jobs" aria-labelledby="jobs-title"><header><h2 id="jobs-title">Jobs</h2>${form(parameters)}</header><div id="jobs-list" data-live>${body}${turn}</div></section>`,
   });
 }

@@ -23,12 +23,14 @@ export type PageOptions = {
   stream?: string;
   /** The page is fetched again at most so often. */
   refreshMs?: number;
+  /** And that often whatever the stream says. */
+  alsoEveryMs?: number | undefined;
   main: Markup;
 };
 
 const refreshMsDefault = 3_000;
-/** Names of events of /api/v1/stream, beside unnamed ones. */
-export const streamEvents = ['host', 'sample', 'job', 'queue', 'lost'] as const;
+/** What of /api/v1/stream means: look again. */
+const streamEvents = ['host', 'host-removed', 'vm', 'vm-removed', 'job', 'job-removed', 'reset'] as const;
 
 const links = [
   ['fleet', '/', 'Fleet'],
@@ -44,9 +46,11 @@ export function page({
   section,
   stream,
   refreshMs = refreshMsDefault,
+  alsoEveryMs,
   main,
 }: PageOptions): string {
   const theme = viewer.theme && html` data-theme="${viewer.theme}"`;
+  const also = alsoEveryMs !== undefined && html` data-also-ms="${alsoEveryMs}"`;
   const live = stream && html` data-stream="${stream}" data-stream-events="${streamEvents.join(' ')}"`;
   return `<!doctype html>\n${html`<html lang="en"${theme}>
 <head>
@@ -58,7 +62,7 @@ export function page({
 <link rel="stylesheet" href="${assetUrl('style')}">
 <script type="module" src="${assetUrl('script')}"></script>
 </head>
-<body data-now-ms="${viewer.nowMs}" data-refresh-ms="${refreshMs}"${live}>
+<body data-now-ms="${viewer.nowMs}" data-refresh-ms="${refreshMs}"${also}${live}>
 <a class="skip" href="#main">Skip to the content</a>
 <header class="top">
 <a class="brand" href="/">${brand}Outrigger</a>

@@ -16,7 +16,7 @@ export type CollectorState = {
   tokens?: string | undefined;
 };
 
-export type JobFilter = { host?: string; vm?: string; op?: string; state?: string; q?: string };
+export type JobFilter = { host?: string; vm?: string; op?: string; state?: string };
 
 /** All throw HostError STORE while the store is away. */
 export interface PageJobs {

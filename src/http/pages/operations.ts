@@ -147,7 +147,7 @@ export function confirmForm({ operation, vm, csrf, idempotencyKey, message }: Co
     typeName &&
     html`<label class="field">Type the VM's name, ${vm.name}, to say that you mean it<input name="typedName" autocomplete="off" spellcheck="false" required maxlength="255"></label>`;
   return html`<form class="stack" method="post" action="${path('vms', vm.host, vm.uuid, op)}" data-confirm-form>
-<h2 id="confirm-title">${title} <bdi>${vm.name}</bdi> on ${vm.host}?</h2>
+<h1 id="confirm-title">${title} <bdi>${vm.name}</bdi> on ${vm.host}?</h1>
 ${message && html`<p class="note note-bad" role="alert">${message}</p>`}
 <p><b><bdi>${vm.name}</bdi></b> ${what} It is ${vm.state} now.</p>
 ${fields.map(fieldMarkup)}${typed}

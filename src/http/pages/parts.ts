@@ -74,14 +74,19 @@ export function table(label: string, head: Markup, rows: readonly Markup[]): Mar
   return html`<div class="table" role="region" aria-label="${label}" tabindex="0"><table><thead><tr>${head}</tr></thead><tbody>${rows}</tbody></table></div>`;
 }
 
-export function jobsTable(jobs: readonly Job[], nowMs: number, label = 'Jobs'): Markup {
+/** `of`: what the list is of, so that it need not be said in every row. */
+export function jobsTable(
+  jobs: readonly Job[],
+  nowMs: number,
+  of: 'fleet' | 'host' | 'vm' = 'fleet',
+): Markup {
   const rows = jobs.map((job) => {
     const at = Date.parse(job.finishedAt ?? job.startedAt ?? job.createdAt);
     const last = job.failure ? `${job.failure.code}: ${job.failure.message}` : (job.steps.at(-1)?.step ?? '');
-    return html`<tr data-key="${job.id}"><th scope="row"><a href="${path('jobs', job.id)}">${job.op}${job.dryRun && ' (dry run)'}</a></th><td class="name">${target(job)}</td><td>${jobState(job)}</td><td class="p2 name muted">${cut(last)}</td><td class="p3 name">${job.requestedBy}</td><td class="num">${ago(at, nowMs)}</td></tr>`;
+    return html`<tr data-key="${job.id}"><th scope="row"><a href="${path('jobs', job.id)}">${job.op}${job.dryRun && ' (dry run)'}</a></th>${of !== 'vm' && html`<td class="name">${target(job, of)}</td>`}<td>${jobState(job)}</td><td class="p2 name muted">${cut(last)}</td><td class="p3 name">${job.requestedBy}</td><td class="num">${ago(at, nowMs)}</td></tr>`;
   });
-  const head = html`<th scope="col">Operation</th><th scope="col">VM</th><th scope="col">State</th><th scope="col" class="p2">Last step</th><th scope="col" class="p3">Asked by</th><th scope="col" class="num">When</th>`;
-  return table(label, head, rows);
+  const head = html`<th scope="col">Operation</th>${of !== 'vm' && html`<th scope="col">VM</th>`}<th scope="col">State</th><th scope="col" class="p2">Last step</th><th scope="col" class="p3">Asked by</th><th scope="col" class="num">When</th>`;
+  return table('Table of jobs', head, rows);
 }
 
 const cutChars = 140;
@@ -90,12 +95,12 @@ function cut(text: string): string {
   return text.length > cutChars ? `${text.slice(0, cutChars)}…` : text;
 }
 
-export function target({ host, vm }: Pick<Job, 'host' | 'vm'>): Markup {
+export function target({ host, vm }: Pick<Job, 'host' | 'vm'>, of: 'fleet' | 'host' = 'fleet'): Markup {
   if (host === undefined) return html``;
   const at = html`<a href="${path('hosts', host)}"><bdi>${host}</bdi></a>`;
-  return vm === undefined
-    ? at
-    : html`<a href="${path('vms', host, vm)}"><bdi>${vm}</bdi></a> <span class="muted">on</span> ${at}`;
+  if (vm === undefined) return at;
+  const name = html`<a href="${path('vms', host, vm)}"><bdi>${vm}</bdi></a>`;
+  return of === 'host' ? name : html`${name} <span class="muted">on</span> ${at}`;
 }
 
 export function eventsList(events: readonly RecentEvent[], host: string, nowMs: number): Markup {

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { HostError } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
-import { JobError } from '../../ops/job.js';
+import { JobError, line, nameLengthMax } from '../../ops/job.js';
 import type { Job, Vm } from '../api/schemas.js';
 import { csrfField } from '../auth/csrf.js';
 import type { Principal } from '../auth/principal.js';
@@ -228,7 +228,9 @@ async function enqueue(
   if (operation.typeName && typedName !== vm.name.trim() && typedName !== vm.uuid)
     return again(400, `That is not its name: nothing was done. Its name is ${vm.name}.`);
   const params = paramsOf(operation, form);
-  const wanted = { op: operation.op, host: vm.host, vm: vm.uuid, expectedUuid: vm.uuid, params };
+  // by its name, for people who read the list of jobs; by its UUID where the name is none that a job may carry
+  const name = line(nameLengthMax).safeParse(vm.name).success ? vm.name : vm.uuid;
+  const wanted = { op: operation.op, host: vm.host, vm: name, expectedUuid: vm.uuid, params };
   try {
     const { id } = await sources.jobs.add(wanted, idempotencyKey, principal);
     return reply.redirect(path('jobs', id), 303);

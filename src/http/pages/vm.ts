@@ -41,7 +41,7 @@ export function vmPage(input: VmPageInput): string {
 </div>
 <div class="columns">
 <section class="card" id="events" data-live aria-labelledby="events-title"><header><h2 id="events-title">Recent events</h2></header>${eventsList(events.slice(0, eventsShownMax), vm.host, nowMs)}</section>
-<section class="card" id="jobs" data-live aria-labelledby="jobs-title"><header><h2 id="jobs-title">Recent jobs</h2><a class="small" href="/jobs${query({ host: vm.host, vm: vm.name })}">All of this VM</a></header>${jobsOf(jobs, nowMs)}</section>
+<section class="card" id="jobs" data-live aria-labelledby="jobs-title"><header><h2 id="jobs-title">Recent jobs</h2><a class="small" href="/jobs${query({ host: vm.host, vm: vm.name })}">All of this VM</a></header>${jobsOf(jobs, nowMs, 'vm')}</section>
 </div>`,
   });
 }
@@ -88,6 +88,7 @@ function graphs({ vm, history }: VmPageInput): Markup[] {
         { name: 'written', points: of('diskWriteBytesPerSecond') },
       ],
       say: bytesPerSecond,
+      binary: true,
       empty,
     }),
     chart({
@@ -97,6 +98,7 @@ function graphs({ vm, history }: VmPageInput): Markup[] {
         { name: 'sent', points: of('netTransmitBytesPerSecond') },
       ],
       say: bytesPerSecond,
+      binary: true,
       empty,
     }),
   ];

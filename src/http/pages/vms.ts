@@ -9,6 +9,8 @@ import { bytes, bytesPerSecond, count, percent, unknown } from './words.js';
 
 export const vmsPerPage = 100;
 const vmsPerPageShort = 12;
+/** Figures change with each sample, which the stream of VMs does not tell. */
+const alsoEveryMs = 15_000;
 
 export type VmFilter = { q: string; state: string; sort: string; page: number };
 type Input = { vms: readonly VmRow[]; history: History; filter: VmFilter; nowMs: number };
@@ -18,7 +20,8 @@ export function vmsPage(input: Input & { viewer: Viewer }): string {
     viewer: input.viewer,
     title: 'VMs',
     section: 'vms',
-    stream: '/api/v1/stream',
+    stream: '/api/v1/stream?topic=vms',
+    alsoEveryMs,
     main: html`<h1 class="hidden-text">VMs</h1>${vmsSection({ ...input, short: false })}`,
   });
 }
@@ -131,5 +134,5 @@ export function vmsTable(
       : html`<td class="num">${percent(latest('cpuPercent'))}</td><td class="p3">${sparkline(history.vm(host, uuid, 'cpuPercent'), 100 * (vm.vcpus ?? 1))}</td><td class="num p2">${bytes(latest('memoryUsedBytes'))}<span class="muted">/${bytes(vm.memoryMaximumBytes)}</span></td><td class="num p2">${bytesPerSecond(io(vm, history, 'disk'))}</td><td class="num p3">${bytesPerSecond(io(vm, history, 'net'))}</td>`;
     return html`<tr data-key="${host}/${uuid}"><th scope="row" class="name"><a href="${path('vms', host, uuid)}"><bdi>${name}</bdi></a></th>${on}<td>${vmStateChip(vm)}</td>${cells}</tr>`;
   });
-  return table('VMs', head, rows);
+  return table('Table of VMs', head, rows);
 }

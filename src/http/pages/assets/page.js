@@ -181,7 +181,6 @@ function follow() {
     source.close();
     cut();
   };
-  source.onmessage = refreshSoon;
   for (const name of (body.dataset.streamEvents ?? '').split(' ')) {
     if (name) source.addEventListener(name, refreshSoon);
   }
@@ -298,4 +297,5 @@ addEventListener('pageshow', (event) => {
 
 takeClock(body);
 setInterval(writeTimes, 1000);
+if (body.dataset.alsoMs) setInterval(refreshSoon, Number(body.dataset.alsoMs));
 follow();
