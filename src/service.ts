@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { AuditLog } from './audit/log.js';
 import { type Clock, sleep, systemClock } from './core/clock.js';
 import { Closers } from './core/closers.js';
+import { summary } from './core/errors.js';
 import type { Log } from './core/log.js';
 import { Secret } from './core/secret.js';
 import type { Settings } from './core/settings.js';
@@ -16,9 +17,11 @@ import type { ApiDeps } from './http/api/context.js';
 import { makeApi } from './http/api/make.js';
 import { apiRoutes } from './http/api/routes.js';
 import { AccessControl } from './http/auth/access.js';
-import { plainLoginPage } from './http/auth/plain-login-page.js';
 import { FleetPages } from './http/fleet-pages.js';
+import { makePages, type Pages } from './http/pages/make.js';
+import type { CollectorState } from './http/pages/model.js';
 import { QueueBoard } from './http/queues.js';
+import { readinessOf } from './http/readiness.js';
 import { type Readiness, serveHttp } from './http/server.js';
 import type { Inventory } from './inventory/host.js';
 import { formatProblem, type Problem } from './inventory/problem.js';
@@ -68,6 +71,7 @@ export class Service {
   #jobs: JobQueue | undefined;
   #link: BackendLink | undefined;
   readonly #api: ApiDeps;
+  readonly #people: Pages;
   readonly #board: QueueBoard;
   #access: AccessControl | undefined;
   #audit: AuditLog | undefined;
@@ -91,9 +95,13 @@ export class Service {
     this.#opsSessions = new OpsSessions(transport);
     this.#fleet = new Fleet({
       ...transport,
-      onChange: ({ host }) => this.#api.changes.hostChanged(host.name),
+      onChange: ({ host, status: { state, cause } }) => {
+        this.#people.chronicle.onHostState(host.name, state, cause && summary(cause));
+        this.#api.changes.hostChanged(host.name);
+      },
       onConnectFailure: ({ code }) => this.#own.connectFailed(code),
       onEvent: ({ host }, event) => {
+        this.#people.chronicle.onEvent(host.name, event);
         this.#lookAgain(host.name);
         this.#link?.tellEvent(host.name, event);
       },
@@ -108,6 +116,7 @@ export class Service {
       onSample: (host, poller, sample) => {
         this.#polled = true;
         this.#pages.put(host, poller, sample);
+        this.#people.chronicle.onSample(host, poller, sample);
         this.#api.changes.hostChanged(host);
       },
       onDone: (poller, outcome, durationMs) => {
@@ -120,6 +129,7 @@ export class Service {
       jobs: () => this.#jobs,
       auditDir: join(settings.dataDir, 'audit'),
     });
+    this.#people = makePages({ api: this.#api, collector: () => this.#collector(), clock, log });
     this.#board = new QueueBoard({ log, secrets: () => this.#secrets() });
     this.#own = new OwnMetrics({
       version,
@@ -208,7 +218,8 @@ export class Service {
       access,
       trustedProxies: this.#settings.trustedProxies,
       groups: [
-        (app) => access.addLogin(app, plainLoginPage),
+        (app) => access.addLogin(app, this.#people.login),
+        (app) => this.#people.addRoutes(app),
         (app) => this.#board.addRoutes(app),
         apiRoutes(this.#api),
       ],
@@ -297,7 +308,9 @@ export class Service {
       onChange: (jobId) => this.#api.changes.jobChanged(jobId),
     });
     this.#jobs = jobs;
+    const unfollow = this.#people.chronicle.followQueue(() => jobs.stats());
     this.#parts.add(() => jobs.close(jobsCloseMs));
+    this.#parts.add(async () => unfollow());
   }
 
   #follow(): void {
@@ -326,6 +339,7 @@ export class Service {
     this.#link?.backend.reporter.apply(inventory.hosts);
     this.#samples.retain(names);
     this.#pages.retain(names);
+    this.#people.chronicle.retain(names);
     for (const name of new Set([...before, ...names])) this.#api.changes.hostChanged(name);
     const schedules = inventory.hosts.flatMap(({ name: host, poll: { intervalMs } }) =>
       pollerNames.map((poller) => ({ host, poller, intervalMs })),
@@ -349,33 +363,26 @@ export class Service {
     return [redis, ...[token, apiToken, this.#metricsToken].map((secret) => secret?.expose() ?? '')];
   }
 
-  #readiness(): Readiness {
+  #collector(): CollectorState {
     const store = this.#queue?.state();
-    const empty = this.#inventory.hosts.length === 0;
-    const backend = this.#link?.backend.state();
-    const checks = {
-      ...(backend && { backend: { ok: true, detail: backend.detail } }),
-      ...(this.#access?.detail && { tokens: { ok: true, detail: this.#access.detail } }),
-      store: { ok: store?.state === 'up', detail: store?.why ?? store?.state ?? 'starting' },
-      inventory: { ok: true, detail: inventoryDetail(this.#inventory, this.#problems) },
-      polls: {
-        ok: this.#polled || empty,
-        detail: this.#polled
-          ? 'at least one has succeeded'
-          : empty
-            ? 'no hosts to poll'
-            : 'none has succeeded yet',
-      },
+    return {
+      store: { up: store?.state === 'up', detail: store?.why ?? 'starting', sinceMs: store?.sinceMs },
+      backend: this.#link?.backend.state(),
+      inventory: this.#problems.map(formatProblem),
+      tokens: this.#access?.problem,
     };
-    return { ready: Object.values(checks).every(({ ok }) => ok), checks };
   }
-}
 
-function inventoryDetail({ hosts }: Inventory, [first, ...more]: readonly Problem[]): string {
-  const inForce = `${hosts.length} ${hosts.length === 1 ? 'host' : 'hosts'}`;
-  if (!first) return inForce;
-  const others = more.length > 0 ? ` (and ${more.length} more)` : '';
-  return `${inForce}; the file now has a problem and is not taken: ${formatProblem(first)}${others}`;
+  #readiness(): Readiness {
+    return readinessOf({
+      store: this.#queue?.state(),
+      inventory: this.#inventory,
+      problems: this.#problems,
+      backend: this.#link?.backend.state(),
+      tokens: this.#access?.detail,
+      polled: this.#polled,
+    });
+  }
 }
 
 function* chain(pages: Iterable<string>, last: string): Generator<string> {

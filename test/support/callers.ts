@@ -8,9 +8,10 @@ import type { AuditEntry } from '../../src/audit/log.js';
 import { silentLog } from '../../src/core/log.js';
 import { AccessControl, type AccessLimits, type AccessSettings } from '../../src/http/auth/access.js';
 import { csrfField } from '../../src/http/auth/csrf.js';
-import { plainLoginPage } from '../../src/http/auth/plain-login-page.js';
 import { type Role, roles } from '../../src/http/auth/roles.js';
 import { mintToken } from '../../src/http/auth/tokens.js';
+import { loginPage } from '../../src/http/pages/login-page.js';
+import { viewerOf } from '../../src/http/pages/routes.js';
 import { buildHttp, type RouteGroup } from '../../src/http/server.js';
 import { noAccessSettings } from './access.js';
 
@@ -82,7 +83,10 @@ export async function openDoor(options: DoorOptions = {}): Promise<Door> {
     trustedProxies: options.trustedProxies,
     ...(options.limits && { limits: options.limits }),
     groups: [
-      (app) => access.addLogin(app, plainLoginPage),
+      (app) =>
+        access.addLogin(app, (view, request) =>
+          loginPage({ viewer: viewerOf(request, { nowMs: Date.now }), view }),
+        ),
       (app) =>
         void app.get('/-/csrf', { config: { need: 'read' } }, async (request) => csrfField(request) ?? {}),
       ...(options.groups ?? []),

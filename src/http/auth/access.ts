@@ -2,7 +2,7 @@
 // this folder together and refuses to judge anything itself.
 import cookie from '@fastify/cookie';
 import formbody from '@fastify/formbody';
-import type { FastifyInstance, RouteOptions } from 'fastify';
+import type { FastifyInstance, FastifyRequest, RouteOptions } from 'fastify';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { HostError } from '../../core/errors.js';
 import { type Log, silentLog } from '../../core/log.js';
@@ -78,6 +78,12 @@ export class AccessControl {
     return `${inForce}; the file now has a problem and is not taken: ${formatProblem(first)}${others}`;
   }
 
+  /** What is wrong with the tokens file now. */
+  get problem(): string | undefined {
+    const [first] = this.#tokens?.problems ?? [];
+    return first && formatProblem(first);
+  }
+
   /** Every route behind the guard, with what it needs. */
   get routes(): readonly RouteOptions[] {
     return this.#routes;
@@ -97,7 +103,7 @@ export class AccessControl {
   }
 
   /** `render` makes the login page. */
-  addLogin(app: FastifyInstance, render: (view: LoginView) => string): void {
+  addLogin(app: FastifyInstance, render: (view: LoginView, request: FastifyRequest) => string): void {
     addLogin(app, {
       ...{ authenticator: this.#authenticator, sessions: this.#sessions, audit: this.#audit },
       ...{ clock: this.#clock, render },

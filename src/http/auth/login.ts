@@ -29,7 +29,7 @@ export type LoginOptions = {
   audit: AccessAudit;
   clock: Clock;
   /** The page as HTML. */
-  render: (view: LoginView) => string;
+  render: (view: LoginView, request: FastifyRequest) => string;
 };
 
 type Form = { token?: unknown; next?: unknown } | null | undefined;
@@ -38,7 +38,7 @@ export function addLogin(app: FastifyInstance, options: LoginOptions): void {
   const { authenticator, sessions, audit, clock, render } = options;
   const failures = new FailureWindow(clock, failuresMax, failureWindowMs);
   const show = (reply: FastifyReply, status: number, view: LoginView) =>
-    reply.code(status).type('text/html; charset=utf-8').send(render(view));
+    reply.code(status).type('text/html; charset=utf-8').send(render(view, reply.request));
   const refuse = (request: FastifyRequest, reply: FastifyReply, status: number, view: LoginView) => {
     request.refusal = view.message;
     return show(reply, status, view);

@@ -7,7 +7,7 @@ import type { Principal } from '../auth/principal.js';
 import type { Chronicle } from '../chronicle.js';
 
 export type CollectorState = {
-  store: { up: boolean; detail: string };
+  store: { up: boolean; detail: string; sinceMs?: number | undefined };
   /** Absent: there is no backend. `ok` is undefined until it is known. */
   backend?: { ok: boolean | undefined; detail: string } | undefined;
   /** What is wrong with the inventory file now, each in one line. */

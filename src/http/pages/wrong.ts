@@ -57,7 +57,16 @@ function ofCollector({ store, backend, inventory, tokens }: CollectorState): Ran
   if (!store.up) {
     const what = 'The store is away: no jobs run, polls go on without it';
     const hint = 'See whether Redis or Valkey runs and can write its disk; look at the log for “store”.';
-    found.push({ rank: 0, key: 'store', severity: 'severe', label: 'Store', what, why: store.detail, hint });
+    found.push({
+      rank: 0,
+      key: 'store',
+      severity: 'severe',
+      label: 'Store',
+      what,
+      why: store.detail,
+      sinceMs: store.sinceMs,
+      hint,
+    });
   }
   if (backend?.ok === false) {
     const what = 'The backend is away: results and events wait on disk';
