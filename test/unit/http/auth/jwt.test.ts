@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { exportJWK, generateKeyPair, type JWTPayload, SignJWT, UnsecuredJWT } from 'jose';
+import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type JwtOptions, JwtVerifier } from '../../../../src/http/auth/jwt.js';
 import { bearer, form, formType, openDoor, probes } from '../../../support/callers.js';
@@ -9,6 +9,8 @@ import { keptLog } from '../../../support/queue.js';
 
 const issuer = 'https://idp.example.net/';
 const audience = 'outrigger';
+/** Undefined takes the claim out. */
+type Claims = Record<string, unknown>;
 type Pair = Awaited<ReturnType<typeof generateKeyPair>>;
 let ours: Pair;
 let others: Pair;
@@ -67,7 +69,7 @@ const verifier = (more: Partial<JwtOptions> = {}) =>
   new JwtVerifier({ jwksUrl, issuer, audience, roleClaim: 'role', clock, ...more });
 
 async function sign(
-  payload: JWTPayload = {},
+  payload: Claims = {},
   {
     pair = ours,
     kid = 'k1',
@@ -154,7 +156,7 @@ describe('a JWT', () => {
     expect((await verifier().verify(await sign({}, { lifeSeconds: -29 }))).kind).toBe('good');
   });
 
-  it.each<[string, Partial<JwtOptions>, JWTPayload, string | undefined]>([
+  it.each<[string, Partial<JwtOptions>, Claims, string | undefined]>([
     ['the role itself', {}, { role: 'admin' }, 'admin'],
     ['the highest of several', {}, { role: ['viewer', 'operator', 'staff'] }, 'operator'],
     [
@@ -191,7 +193,7 @@ describe('a JWT', () => {
   });
 
   it('is confined by its claim of hosts, and to none where the claim is missing', async () => {
-    const sees = async (payload: JWTPayload) => {
+    const sees = async (payload: Claims) => {
       const verdict = await verifier({ hostsClaim: 'kvm_hosts' }).verify(await sign(payload));
       if (verdict.kind !== 'good') return expect.fail(verdict.kind);
       return ['kvm-01', 'web-01'].filter((name) => verdict.principal.mayHost({ name, labels: {} }));
