@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, RouteOptions } from 'fastify';
 import { HostError } from '../../src/core/errors.js';
 import { type Log, silentLog } from '../../src/core/log.js';
 import { Fleet } from '../../src/fleet/fleet.js';
@@ -17,6 +17,7 @@ import { hashToken } from '../../src/http/auth/tokens.js';
 import { buildHttp } from '../../src/http/server.js';
 import type { Host } from '../../src/inventory/host.js';
 import { type ParsedJob, parseRequest } from '../../src/ops/job.js';
+import type { Operations } from '../../src/ops/operation.js';
 import { loadOperations } from '../../src/ops/registry.js';
 import type { Samples } from '../../src/pollers/runner.js';
 import { RequestReused } from '../../src/queue/jobs.js';
@@ -37,12 +38,16 @@ export const apiTokens = {
 export class FakeJobs implements NonNullable<ReturnType<ApiDeps['jobs']>> {
   readonly views: JobView[] = [];
   readonly #parsed = new Map<string, ParsedJob>();
-  readonly #operations = loadOperations();
+  readonly #operations: Operations;
   away = false;
+
+  constructor(operations: Operations) {
+    this.#operations = operations;
+  }
 
   async add(name: string, data: unknown) {
     this.#there();
-    const job = parseRequest(name, data, await this.#operations);
+    const job = parseRequest(name, data, this.#operations);
     const known = this.views.find(({ id }) => this.#parsed.get(id)?.requestId === job.requestId);
     if (known && this.#parsed.get(known.id)?.bodyHash !== job.bodyHash) throw new RequestReused();
     if (known) return { jobId: known.id, existing: true };
@@ -112,7 +117,12 @@ export type ApiRig = AsyncDisposable & {
   written: unknown[];
 };
 
-export async function apiRig(hosts: readonly Host[], log: Log = silentLog): Promise<ApiRig> {
+type RigOptions = { log?: Log; onRoute?: (route: RouteOptions) => void };
+
+export async function apiRig(
+  hosts: readonly Host[],
+  { log = silentLog, onRoute = () => undefined }: RigOptions = {},
+): Promise<ApiRig> {
   const directory = await mkdtemp(join(tmpdir(), 'api-test-'));
   const tokensFile = join(directory, 'tokens.yaml');
   const entries = Object.entries(apiTokens).map(
@@ -131,7 +141,7 @@ export async function apiRig(hosts: readonly Host[], log: Log = silentLog): Prom
   });
   await fleet.apply(hosts);
   const samples = new SampleStore<Samples>(clock);
-  const jobs = new FakeJobs();
+  const jobs = new FakeJobs(await loadOperations());
   const auditDir = join(directory, 'audit');
   const deps = makeApi({ fleet, samples, clock, jobs: () => jobs, auditDir });
   const written: unknown[] = [];
@@ -148,7 +158,7 @@ export async function apiRig(hosts: readonly Host[], log: Log = silentLog): Prom
       readiness: () => ({ ready: true, checks: {} }),
     },
     access,
-    groups: [apiRoutes(deps)],
+    groups: [(app) => void app.addHook('onRoute', onRoute), apiRoutes(deps)],
     log,
   });
   await app.ready();

@@ -4,9 +4,10 @@ import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance } from 'fastify';
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod';
-import type { z } from 'zod';
+import { z } from 'zod';
 import { version } from '../../core/version.js';
-import { type ProblemType, problemBody, problemTypes, problemUri } from '../problem.js';
+import { type ProblemType, problemTypes, problemUri } from '../problem.js';
+import { examples } from './examples.js';
 import { Problem } from './schemas.js';
 
 const documentPath = '/api/openapi.json';
@@ -19,25 +20,23 @@ export const bodyProblems = ['bad-request', 'too-large', 'unsupported-media-type
 
 type Answers = Record<number, { description: string; content: Record<string, { schema: z.ZodType }> }>;
 
-/** The answer of a good request, with an example. */
-export function ok(schema: z.ZodType, description: string, example: unknown) {
-  return { description, content: { 'application/json': { schema: schema.meta({ examples: [example] }) } } };
+/** The answer of a good request. */
+export function ok(schema: z.ZodType, description: string) {
+  return { description, content: { 'application/json': { schema } } };
 }
+
+export const notModified = z.undefined().describe('Nothing changed since the ETag of If-None-Match');
 
 /** The problems that a route may answer, by status. */
 export function problems(...types: ProblemType[]): Answers {
   const all = [...new Set<ProblemType>([...common, ...types])];
   const answers: Answers = {};
   for (const type of all) {
-    const [status, title] = problemTypes[type];
+    const [status] = problemTypes[type];
     const same = all.filter((other) => problemTypes[other][0] === status);
     answers[status] = {
       description: same.map((other) => `\`${problemUri(other)}\`: ${problemTypes[other][1]}`).join('; '),
-      content: {
-        'application/problem+json': {
-          schema: Problem.meta({ examples: [problemBody(type, { detail: title })] }),
-        },
-      },
+      content: { 'application/problem+json': { schema: Problem } },
     };
   }
   return answers;
@@ -74,12 +73,39 @@ export async function addDocument(app: FastifyInstance): Promise<void> {
       },
     },
     transform: jsonSchemaTransform,
-    transformObject: jsonSchemaTransformObject,
+    transformObject: tidied,
   });
 }
 
+type Json = { [key: string]: unknown };
+
+/**
+ * The library writes each shape twice, as it is sent and as it is answered; ours are the same both ways. Patterns that repeat a
+ * format are left out, and the header that a route judges itself is said to be wanted.
+ */
+const tidied: typeof jsonSchemaTransformObject = (document) => {
+  const made = jsonSchemaTransformObject(document) as Json & { components: { schemas: Json } };
+  const { schemas } = made.components;
+  for (const name of Object.keys(schemas)) if (name.endsWith('Input')) delete schemas[name];
+  for (const [name, example] of Object.entries(examples))
+    Object.assign(schemas[name] ?? {}, { examples: [example] });
+  const text = JSON.stringify(made, (key, value) => {
+    if (key === '$ref' && typeof value === 'string') return value.replace(/Input$/, '');
+    if (key === 'propertyNames') return undefined;
+    if (typeof value !== 'object' || value === null) return value;
+    if (value.name === 'idempotency-key' && value.in === 'header') {
+      return { ...value, name: 'Idempotency-Key', required: true };
+    }
+    const { pattern, ...rest } = value;
+    return rest.format !== undefined && typeof pattern === 'string' ? rest : value;
+  });
+  return JSON.parse(text);
+};
+
 /** After the routes. */
 export async function addDocumentPages(app: FastifyInstance): Promise<void> {
+  // Made once, at the start: a route that cannot be written down stops it.
+  app.addHook('onReady', async () => void app.swagger());
   app.get(documentPath, { config: { need: 'read' }, schema: { hide: true } }, async () => app.swagger());
   await app.register(async (scope) => {
     // The plugin's routes cannot say themselves what they need.

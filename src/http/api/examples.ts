@@ -1,9 +1,10 @@
-// The examples in the OpenAPI document; a test holds them against the schemas.
+// The examples in the OpenAPI document, by the name of their shape; a test holds them against the schemas.
+import { problemBody } from '../problem.js';
 import type { AuditEntry, Host, Job, NewJob, QueueState, Vm } from './schemas.js';
 
 const uuid = '7d3e2c1a-0b4f-4c6d-9e8a-1f2b3c4d5e6f';
 
-export const hostExample: Host = {
+const hostExample: Host = {
   name: 'kvm-01',
   address: '192.0.2.11',
   groups: ['ams1'],
@@ -29,7 +30,7 @@ export const hostExample: Host = {
   os: 'Debian GNU/Linux 12 (bookworm)',
 };
 
-export const vmExample: Vm = {
+const vmExample: Vm = {
   host: 'kvm-01',
   name: 'web-1',
   uuid,
@@ -47,7 +48,7 @@ export const vmExample: Vm = {
   interfaces: [{ device: 'vnet3', receivedBytesTotal: 9_000_000, transmittedBytesTotal: 4_000_000 }],
 };
 
-export const newJobExample: NewJob = {
+const newJobExample: NewJob = {
   op: 'stop',
   host: 'kvm-01',
   vm: 'web-1',
@@ -57,7 +58,7 @@ export const newJobExample: NewJob = {
 
 const steps = [{ at: '2026-11-21T03:00:14.012Z', step: 'shutdown requested' }];
 
-export const jobExample: Job = {
+const jobExample: Job = {
   id: 'j5f2c9a1e0b7d43c88f10',
   op: 'stop',
   state: 'completed',
@@ -86,7 +87,7 @@ export const jobExample: Job = {
   cancel: 'too-late',
 };
 
-export const queueExample: QueueState = {
+const queueExample: QueueState = {
   name: 'outrigger-vm-jobs',
   waiting: 1,
   active: 2,
@@ -98,7 +99,7 @@ export const queueExample: QueueState = {
   oldestWaitingSeconds: 0.8,
 };
 
-export const auditExample: AuditEntry = {
+const auditExample: AuditEntry = {
   seq: 412,
   at: '2026-11-21T03:00:14.001Z',
   kind: 'begin',
@@ -111,4 +112,23 @@ export const auditExample: AuditEntry = {
   reason: 'maintenance window 4711',
   before: { state: 'running', reason: 'booted' },
   hash: '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08',
+};
+
+const next = 'WyJrdm0tMDEiXQ';
+
+export const examples = {
+  Host: hostExample,
+  HostPage: { items: [hostExample], next, total: 120 },
+  Vm: vmExample,
+  VmPage: { items: [vmExample], total: 1 },
+  NewJob: newJobExample,
+  Job: jobExample,
+  JobPage: { items: [jobExample], next },
+  QueueState: queueExample,
+  AuditEntry: auditExample,
+  AuditPage: { items: [auditExample], next },
+  Problem: problemBody('host-unknown', {
+    detail: 'no host "kvm-1" in the inventory',
+    hint: 'Did you mean kvm-01?',
+  }),
 };

@@ -2,8 +2,7 @@
 import { z } from 'zod';
 import { sessionStates } from '../../fleet/session.js';
 import { type ApiApp, type ApiDeps, gateOf, hostUnknown } from './context.js';
-import { ok, problems } from './docs.js';
-import { hostExample, vmExample } from './examples.js';
+import { notModified, ok, problems } from './docs.js';
 import {
   cursorParam,
   decodeCursor,
@@ -45,8 +44,8 @@ export function addHosts(app: ApiApp, deps: ApiDeps): void {
         summary: 'Hosts, by name',
         querystring: HostQuery,
         response: {
-          200: ok(HostPage, 'A page of hosts', { items: [hostExample], total: 1 }),
-          304: { description: 'Nothing changed since the ETag that you have' },
+          200: ok(HostPage, 'A page of hosts'),
+          304: notModified,
           ...problems(),
         },
       },
@@ -80,7 +79,7 @@ export function addHosts(app: ApiApp, deps: ApiDeps): void {
         tags: ['fleet'],
         summary: 'One host',
         params: HostParams,
-        response: { 200: ok(Host, 'The host', hostExample), ...problems('host-unknown') },
+        response: { 200: ok(Host, 'The host'), ...problems('host-unknown') },
       },
     },
     async (request) => {
@@ -102,8 +101,8 @@ export function addHosts(app: ApiApp, deps: ApiDeps): void {
         params: HostParams,
         querystring: VmQuery.omit({ host: true, label: true }),
         response: {
-          200: ok(VmPage, 'A page of VMs', { items: [vmExample], total: 1 }),
-          304: { description: 'Nothing changed since the ETag that you have' },
+          200: ok(VmPage, 'A page of VMs'),
+          304: notModified,
           ...problems('host-unknown'),
         },
       },

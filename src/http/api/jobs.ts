@@ -8,8 +8,7 @@ import { type JobState, jobsQueueName } from '../../queue/jobs-types.js';
 import type { Principal } from '../auth/principal.js';
 import { HttpProblem } from '../problem.js';
 import { type ApiApp, type ApiDeps, hostUnknown, maySee, principalOf, queueOf } from './context.js';
-import { bodyProblems, ok, problems } from './docs.js';
-import { jobExample, queueExample } from './examples.js';
+import { bodyProblems, notModified, ok, problems } from './docs.js';
 import { headOf, jobOf } from './job-view.js';
 import { cursorParam, decodeCursor, encodeCursor, isKnown, limitParam, linkNext } from './paging.js';
 import { Job, NewJob, pageOf, QueueState } from './schemas.js';
@@ -66,8 +65,8 @@ function addReads(app: ApiApp, deps: ApiDeps): void {
         description: `Looks at ${jobsScannedMax} jobs at most for one page: with a filter that few pass, a page may be short, or empty, and still have a \`next\`. A job that ends while you page may be seen twice. Items show the last step only.`,
         querystring: JobQuery,
         response: {
-          200: ok(JobPage, 'A page of jobs', { items: [jobExample] }),
-          304: { description: 'Nothing changed since the ETag that you have' },
+          200: ok(JobPage, 'A page of jobs'),
+          304: notModified,
           ...problems('store-away'),
         },
       },
@@ -95,7 +94,7 @@ function addReads(app: ApiApp, deps: ApiDeps): void {
         tags: ['jobs'],
         summary: 'One job',
         params: JobParams,
-        response: { 200: ok(Job, 'The job', jobExample), ...problems('job-unknown', 'store-away') },
+        response: { 200: ok(Job, 'The job'), ...problems('job-unknown', 'store-away') },
       },
     },
     async (request) => findJob(deps, principalOf(request), request.params.id),
@@ -115,8 +114,8 @@ function addWrites(app: ApiApp, deps: ApiDeps): void {
         headers: IdempotencyKey,
         body: NewJob,
         response: {
-          202: ok(Job, 'The new job; `Location` says where it is', { ...jobExample, state: 'waiting' }),
-          200: ok(Job, 'The job that this Idempotency-Key stands for already', jobExample),
+          202: ok(Job, 'The new job; `Location` says where it is'),
+          200: ok(Job, 'The job that this Idempotency-Key stands for already'),
           ...problems(
             ...bodyProblems,
             ...([
@@ -151,7 +150,7 @@ function addWrites(app: ApiApp, deps: ApiDeps): void {
           'A good answer is a promise that the job does nothing. It ends as failed, with the code CANCELLED.',
         params: JobParams,
         response: {
-          200: ok(Job, 'The job, which does nothing', { ...jobExample, state: 'waiting' }),
+          200: ok(Job, 'The job, which does nothing'),
           ...problems('job-unknown', 'too-late', 'store-away', 'busy'),
         },
       },
@@ -178,7 +177,7 @@ function addQueue(app: ApiApp, deps: ApiDeps): void {
       schema: {
         tags: ['jobs'],
         summary: 'How the queue of jobs stands',
-        response: { 200: ok(QueueState, 'Counts over all hosts', queueExample), ...problems('store-away') },
+        response: { 200: ok(QueueState, 'Counts over all hosts'), ...problems('store-away') },
       },
     },
     async () => {

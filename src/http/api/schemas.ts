@@ -189,10 +189,7 @@ export const NewJob = z
     deadline: z.string().max(64).nullish().describe('ISO time after which the job must not begin'),
     dryRun: z.boolean().nullish(),
   })
-  .meta({
-    id: 'NewJob',
-    examples: [{ op: 'stop', host: 'kvm-01', vm: 'web-1', params: { timeoutSeconds: 60 } }],
-  });
+  .meta({ id: 'NewJob' });
 export type NewJob = z.infer<typeof NewJob>;
 
 export const AuditEntry = z

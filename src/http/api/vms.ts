@@ -5,8 +5,7 @@ import { z } from 'zod';
 import { domainStates } from '../../libvirt/procedures.js';
 import { HttpProblem } from '../problem.js';
 import { type ApiApp, type ApiDeps, gateOf, hostUnknown } from './context.js';
-import { ok, problems } from './docs.js';
-import { vmExample } from './examples.js';
+import { notModified, ok, problems } from './docs.js';
 import {
   cursorParam,
   decodeCursor,
@@ -54,8 +53,8 @@ export function addVms(app: ApiApp, deps: ApiDeps): void {
         summary: 'VMs of all hosts, by host and name',
         querystring: VmQuery,
         response: {
-          200: ok(VmPage, 'A page of VMs', { items: [vmExample], total: 1 }),
-          304: { description: 'Nothing changed since the ETag that you have' },
+          200: ok(VmPage, 'A page of VMs'),
+          304: notModified,
           ...problems('host-unknown'),
         },
       },
@@ -71,7 +70,7 @@ export function addVms(app: ApiApp, deps: ApiDeps): void {
         tags: ['fleet'],
         summary: 'One VM',
         params: VmParams,
-        response: { 200: ok(Vm, 'The VM', vmExample), ...problems('host-unknown', 'vm-unknown') },
+        response: { 200: ok(Vm, 'The VM'), ...problems('host-unknown', 'vm-unknown') },
       },
     },
     async (request) => {
