@@ -42,9 +42,10 @@ const Hosts = z
   .min(1, 'must name a host, or be taken out')
   .max(patternsMax, `must have at most ${patternsMax} entries`);
 const Labels = z
-  .record(
-    z.string().regex(labelKey, 'must be the name of a label'),
-    z.string().min(1).max(labelLengthMax, `must have at most ${labelLengthMax} characters`),
+  .record(z.string(), z.string().min(1).max(labelLengthMax, `must have at most ${labelLengthMax} characters`))
+  .refine(
+    (labels) => Object.keys(labels).every((key) => labelKey.test(key)),
+    'must have names of labels as keys',
   )
   .refine((labels) => Object.keys(labels).length > 0, 'must name a label, or be taken out')
   .refine((labels) => Object.keys(labels).length <= labelsMax, `must have at most ${labelsMax} labels`);
