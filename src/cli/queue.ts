@@ -36,7 +36,7 @@ export function queueTable(state: QueueState, fit: { width: number; paint: Paint
     String(delayed),
     failed > 0 ? fit.paint('red', String(failed)) : '0',
     String(completed),
-    workers > 0 ? String(workers) : fit.paint('red', '0'),
+    workers === 0 ? fit.paint('red', '0') : String(workers ?? '–'),
     age(oldestWaitingSeconds),
   ];
   return fittedTable(columns, [row], fit);

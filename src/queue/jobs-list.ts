@@ -67,6 +67,17 @@ export class JobsList {
     return { jobs: await this.#whole(found.map((one) => one.place)), next: undefined };
   }
 
+  /** Connections of this name; undefined where the store does not let us ask. */
+  async countClients(name: string): Promise<number | undefined> {
+    try {
+      const lines = String(await this.#client.client('LIST')).split('\n');
+      return lines.filter((line) => line.split(' ').includes(`name=${name}`)).length;
+    } catch (error) {
+      if (error instanceof Error && error.name === 'ReplyError') return undefined;
+      throw error;
+    }
+  }
+
   /** Wall milliseconds at which the oldest of those that wait was added. */
   async oldestWaitingMs(): Promise<number | undefined> {
     const ids = await Promise.all([

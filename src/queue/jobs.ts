@@ -31,6 +31,8 @@ const hostCapDefault = 4;
 /** Part of the closing time in which what is cut off is written down, and connections are ended. */
 const lastWordsMs = 1_000;
 const cutMs = 250;
+/** Each engine has one connection of this name. */
+const cancelClientName = 'outrigger:jobs-cancel';
 const lostLock = /Missing lock|could not renew lock|not owned by this client/;
 
 export type JobQueueOptions = {
@@ -117,7 +119,7 @@ export class JobQueue implements AsyncDisposable {
       ...common,
       engine: this.#engine,
       client: this.#client,
-      subscriber: this.#clients.create('worker', 'outrigger:jobs-cancel'),
+      subscriber: this.#clients.create('worker', cancelClientName),
       exclusive: options.exclusive ?? store.kind === 'socket',
       onReady: () => this.#onReady(),
     });
@@ -149,7 +151,6 @@ export class JobQueue implements AsyncDisposable {
     if (there && !this.#isSame(there, job)) throw new RequestReused();
     return { jobId, existing: before !== undefined };
   }
-
 
   /**
    * `cancelled` is a promise that the job does nothing; `too late`: an act may have been sent, or it has ended.
@@ -199,10 +200,10 @@ export class JobQueue implements AsyncDisposable {
    * Who works, and how long the first in the queue has waited.
    * @throws HostError STORE
    */
-  async backlog(): Promise<{ workers: number; oldestWaitingMs: number | undefined }> {
-    const store = this.#store();
+  async backlog(): Promise<{ workers: number | undefined; oldestWaitingMs: number | undefined }> {
+    this.#store();
     const [workers, addedMs] = await Promise.all([
-      store.getWorkersCount(),
+      this.#list.countClients(cancelClientName),
       this.#list.oldestWaitingMs(),
     ]).catch(asStoreError);
     return {

@@ -188,7 +188,7 @@ function addQueue(app: ApiApp, deps: ApiDeps): void {
       return {
         name: jobsQueueName,
         ...counts,
-        workers,
+        ...(workers !== undefined && { workers }),
         ...(oldestWaitingMs !== undefined && { oldestWaitingSeconds: oldestWaitingMs / 1000 }),
       };
     },

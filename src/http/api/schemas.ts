@@ -222,7 +222,11 @@ export const QueueState = z
     completed: z.number().int(),
     failed: z.number().int(),
     running: z.number().int().describe('Jobs in this process'),
-    workers: z.number().int(),
+    workers: z
+      .number()
+      .int()
+      .optional()
+      .describe('Processes that take jobs; absent where the store does not tell'),
     oldestWaitingSeconds: seconds.optional().describe('Absent when nothing waits'),
   })
   .meta({ id: 'QueueState' });
