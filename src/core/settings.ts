@@ -5,11 +5,11 @@ import { isIP } from 'node:net';
 import { z } from 'zod';
 import type { LogLevel } from './log.js';
 import { Secret } from './secret.js';
+import { addresses, Refused, roleMap, shown } from './setting-values.js';
 import { didYouMean } from './suggest.js';
 
 /** Largest file that a NAME_FILE may name, bytes. */
 const valueBytesMax = 64 * 1024;
-const shownCharsMax = 60;
 
 const secondMs = 1000;
 const dayS = 86_400;
@@ -18,9 +18,7 @@ const portMax = 65_535;
 const logLevels = ['DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL'] as const satisfies readonly LogLevel[];
 const loopbackName = /^(localhost|127(\.\d{1,3}){3}|\[?::1\]?)$/i;
 
-/** A setting: raw text → value; throws Refused with what follows the variable's name. */
-class Refused extends Error {}
-
+/** A setting: raw text → value. */
 function setting<T>(parse: (text: string) => T) {
   return z.string().transform((text, context): T => {
     try {
@@ -145,34 +143,6 @@ const agentId = setting((given) => {
   );
 });
 
-/** `said=role, other=role`. */
-function pairs(given: string): ReadonlyMap<string, string> {
-  const found = new Map<string, string>();
-  for (const pair of given.split(',')) {
-    const [said = '', role = '', ...more] = pair.split('=').map((part) => part.trim());
-    if (!said || !role || more.length > 0 || found.has(said)) {
-      throw new Refused(
-        `must be pairs such as oncall=operator,platform=admin, each once, not ${shown(given)}`,
-      );
-    }
-    found.set(said, role);
-  }
-  return found;
-}
-
-/** IP addresses and networks, separated by commas. */
-function addresses(given: string): string[] {
-  return given.split(',').map((part) => {
-    const text = part.trim();
-    const [address = '', bits, ...more] = text.split('/');
-    const version = isIP(address);
-    const whole =
-      bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
-    if (version && whole && more.length === 0) return text;
-    throw new Refused(`must be IP addresses or networks such as 127.0.0.1,10.0.0.0/8, not ${shown(given)}`);
-  });
-}
-
 /** Every variable, in the order people read about them. Defaults are those outside the container image. */
 const Environment = z.object({
   AGENT_INVENTORY: text.default('./inventory.yaml'),
@@ -204,7 +174,7 @@ const Environment = z.object({
   AGENT_JWT_AUDIENCE: text.optional(),
   AGENT_JWT_ISSUER: text.optional(),
   AGENT_JWT_ROLE_CLAIM: text.default('role'),
-  AGENT_JWT_ROLE_MAP: setting(pairs).optional(),
+  AGENT_JWT_ROLE_MAP: setting(roleMap).optional(),
   AGENT_JWT_HOSTS_CLAIM: text.optional(),
   AGENT_TRUSTED_PROXIES: setting(addresses).optional(),
   AGENT_METRICS_TOKEN_FILE: readableFile.optional(),
@@ -398,8 +368,4 @@ function settingsOf(env: Environment) {
     apiUrl: env.AGENT_API_URL,
     apiToken: env.AGENT_API_TOKEN,
   };
-}
-
-function shown(given: string): string {
-  return JSON.stringify(given.length > shownCharsMax ? `${given.slice(0, shownCharsMax)}…` : given);
 }

@@ -9,13 +9,14 @@ import { apiRoutes } from '../../src/http/api/routes.js';
 import { makePages } from '../../src/http/pages/make.js';
 import { QueueBoard } from '../../src/http/queues.js';
 import type { RouteGroup } from '../../src/http/server.js';
+import type { Samples } from '../../src/pollers/runner.js';
 import { FakeClock } from './fake-clock.js';
 
 export function wholeGroups(): RouteGroup[] {
   const clock = new FakeClock();
   const log = silentLog;
   const fleet = new Fleet({ clock, log, knownHostsFile: '/kh', connector: undefined as never });
-  const samples = new SampleStore<never>(clock);
+  const samples = new SampleStore<Samples>(clock);
   const api = makeApi({ fleet, samples, clock, jobs: () => undefined, auditDir: tmpdir() });
   const collector = () => ({ store: { up: false, detail: 'starting' }, inventory: [] });
   const pages = makePages({ api, collector, clock, log });

@@ -4,7 +4,6 @@ import cookie from '@fastify/cookie';
 import formbody from '@fastify/formbody';
 import type { FastifyInstance, FastifyRequest, RouteOptions } from 'fastify';
 import { type Clock, systemClock } from '../../core/clock.js';
-import { HostError } from '../../core/errors.js';
 import { type Log, silentLog } from '../../core/log.js';
 import type { Settings } from '../../core/settings.js';
 import { formatProblem } from '../../inventory/problem.js';
@@ -15,7 +14,6 @@ import { addSecurityHeaders } from './headers.js';
 import { JwtVerifier } from './jwt.js';
 import { addConnectionLimit, addRateLimit } from './limits.js';
 import { addLogin, type LoginView } from './login.js';
-import { isRole, type Role, roles } from './roles.js';
 import { Sessions } from './sessions.js';
 import { TokenStore } from './token-store.js';
 
@@ -126,20 +124,7 @@ function verifierOf(settings: AccessSettings, clock: Clock, log: Log): JwtVerifi
   if (!jwksUrl || !jwtIssuer || !jwtAudience) return undefined;
   return new JwtVerifier({
     ...{ jwksUrl, issuer: jwtIssuer, audience: jwtAudience },
-    ...{ roleClaim: jwtRoleClaim, roleMap: jwtRoleMap && roleMapOf(jwtRoleMap), hostsClaim: jwtHostsClaim },
+    ...{ roleClaim: jwtRoleClaim, roleMap: jwtRoleMap, hostsClaim: jwtHostsClaim },
     ...{ clock, log },
   });
-}
-
-/** Throws HostError SETTINGS for a role that there is not. */
-function roleMapOf(pairs: ReadonlyMap<string, string>): ReadonlyMap<string, Role> {
-  return new Map(
-    [...pairs].map(([said, role]) => {
-      if (isRole(role)) return [said, role];
-      throw new HostError('SETTINGS', {
-        message: `AGENT_JWT_ROLE_MAP: ${JSON.stringify(role)} is not a role`,
-        hint: `The roles are ${roles.join(', ')}.`,
-      });
-    }),
-  );
 }
