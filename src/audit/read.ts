@@ -21,11 +21,15 @@ const chunkBytes = 256 * 1024;
 /** Bytes that are read for one slice; then it is short and says where to go on. */
 export const auditScannedBytesMax = 16 * 1024 * 1024;
 
-/** The newest first. Rejects when the directory cannot be read. */
+/** The newest first; none before there is a log. Rejects when the directory cannot be read. */
 export async function readAudit(dir: string, { limit, before, matches }: AuditQuery): Promise<AuditSlice> {
   const lines: AuditLine[] = [];
   let scannedBytes = 0;
-  for (const file of (await logFiles(dir)).reverse()) {
+  const files = await logFiles(dir).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
+  for (const file of files.reverse()) {
     if (before && file.number > before.file) continue;
     const until = before?.file === file.number ? before.offset : Number.POSITIVE_INFINITY;
     for await (const { bytes, offset } of linesBackwards(file.path, until)) {

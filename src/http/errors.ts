@@ -58,14 +58,25 @@ export function addErrorAnswers(app: FastifyInstance, log: Log): void {
 
 /** Bytes that are no request, a method that opens a tunnel, an expectation: node's own answers have no body. */
 export function addRawErrorAnswers(app: FastifyInstance): void {
+  // Instead of node's own check, whose answer has no body.
+  app.addHook('onRequest', async ({ raw: { httpVersion, headers } }) => {
+    if (httpVersion === '1.1' && headers.host === undefined) {
+      throw new HttpProblem('bad-request', 'a request of HTTP/1.1 wants a Host header');
+    }
+  });
   app.server.on('connect', (_request: IncomingMessage, socket: Duplex) =>
-    endRaw(socket, 'method-not-allowed', 'CONNECT is not taken'),
+    endRaw(socket, 'method-not-allowed', 'CONNECT is not taken', ['Allow: GET, HEAD, POST']),
   );
   app.server.on('checkExpectation', (_request: IncomingMessage, response: ServerResponse) => {
     const body = problemBody('expectation-failed', { detail: 'only Expect: 100-continue is understood' });
+    const text = JSON.stringify(body);
     response
-      .writeHead(body.status, { 'content-type': problemMediaType, connection: 'close' })
-      .end(JSON.stringify(body));
+      .writeHead(body.status, {
+        'content-type': problemMediaType,
+        'content-length': Buffer.byteLength(text),
+        connection: 'close',
+      })
+      .end(text);
   });
 }
 
@@ -142,7 +153,7 @@ function pathOf({ url }: FastifyRequest): string {
   return url.split('?', 1)[0] ?? '';
 }
 
-function endRaw(socket: Duplex, type: ProblemType, detail: string): void {
+function endRaw(socket: Duplex, type: ProblemType, detail: string, more: readonly string[] = []): void {
   const body = JSON.stringify(problemBody(type, { detail }));
   const [status] = problemTypes[type];
   const head = [
@@ -151,6 +162,7 @@ function endRaw(socket: Duplex, type: ProblemType, detail: string): void {
     `Content-Length: ${Buffer.byteLength(body)}`,
     'Cache-Control: no-store',
     'Connection: close',
+    ...more,
   ];
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
 }

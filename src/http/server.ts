@@ -80,6 +80,7 @@ export async function buildHttp({
     exposeHeadRoutes: true,
     trustProxy: trustedProxies ? [...trustedProxies] : false,
     routerOptions: { maxParamLength: paramLengthMax },
+    http: { requireHostHeader: false },
     clientErrorHandler: onClientError,
     frameworkErrors: onFrameworkError,
   });

@@ -117,11 +117,11 @@ export type ApiRig = AsyncDisposable & {
   written: unknown[];
 };
 
-type RigOptions = { log?: Log; onRoute?: (route: RouteOptions) => void };
+type RigOptions = { log?: Log; onRoute?: (route: RouteOptions) => void; requestsPerMinute?: number };
 
 export async function apiRig(
   hosts: readonly Host[],
-  { log = silentLog, onRoute = () => undefined }: RigOptions = {},
+  { log = silentLog, onRoute = () => undefined, requestsPerMinute }: RigOptions = {},
 ): Promise<ApiRig> {
   const directory = await mkdtemp(join(tmpdir(), 'api-test-'));
   const tokensFile = join(directory, 'tokens.yaml');
@@ -158,6 +158,7 @@ export async function apiRig(
       readiness: () => ({ ready: true, checks: {} }),
     },
     access,
+    limits: { ...(requestsPerMinute && { requestsPerMinute }) },
     groups: [(app) => void app.addHook('onRoute', onRoute), apiRoutes(deps)],
     log,
   });
