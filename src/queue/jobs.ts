@@ -16,7 +16,6 @@ import { JobSweep } from './jobs-sweep.js';
 import {
   type CancelAnswer,
   type JobAudit,
-  type JobState,
   type JobsStats,
   type JobView,
   type JobWork,
@@ -173,13 +172,14 @@ export class JobQueue implements AsyncDisposable {
 
   /** @throws HostError STORE */
   async get(jobId: string): Promise<JobView | undefined> {
+    // The state first: a job that ends between the two questions must not be shown as ended without its answer.
+    const state = await this.#store().getJobState(jobId).catch(asStoreError);
     const job = await this.#job(jobId);
     if (!job) return undefined;
-    const state = await job.getState().catch(asStoreError);
     return {
       id: jobId,
       name: job.name,
-      state: isJobState(state) ? state : state === 'prioritized' ? 'waiting' : 'unknown',
+      state: stateOf(state, job),
       data: job.data,
       progress: job.progress,
       result: job.returnvalue,
@@ -344,8 +344,10 @@ function jobIdOf(requestId: string): string {
 
 const jobStates = ['waiting', 'active', 'delayed', 'completed', 'failed'] as const;
 
-function isJobState(state: string): state is JobState {
-  return jobStates.some((known) => known === state);
+/** The job's own word on its end goes before what the lists said a moment ago. */
+function stateOf(listed: string, { finishedOn, failedReason }: Job): JobView['state'] {
+  if (finishedOn !== undefined) return failedReason ? 'failed' : 'completed';
+  return jobStates.find((known) => known === listed) ?? (listed === 'prioritized' ? 'waiting' : 'unknown');
 }
 
 function asStoreError(cause: unknown): never {
