@@ -24,6 +24,8 @@ const sparkWidth = 96;
 const sparkHeight = 22;
 /** More than these do not show in a sparkline, and cost bytes a thousand times. */
 const sparkPoints = 32;
+/** Polls that may fail before the line has a gap. */
+const gapOfPolls = 2;
 /** Room for the stroke at the edges. */
 const margin = 2;
 
@@ -65,7 +67,7 @@ export function sparkline(points: Points | undefined, top?: number): Markup {
   const few = thinned(points ?? [], sparkPoints);
   const values = few.filter((value) => value !== undefined);
   if (values.length < 2) return html``;
-  const scale = top ?? (Math.max(...values) || 1);
+  const scale = Math.max(top ?? 0, ...values) || 1;
   return html`<svg class="spark" viewBox="0 0 ${sparkWidth} ${sparkHeight}" width="${sparkWidth}" height="${sparkHeight}" preserveAspectRatio="none" aria-hidden="true" focusable="false">${paths(few, scale, sparkWidth, sparkHeight, 'line line-1')}</svg>`;
 }
 
@@ -78,22 +80,29 @@ export function bar(percent: number | undefined, warnAt = 85, badAt = 95): Marku
 }
 
 function paths(points: Points, scale: number, w: number, h: number, name: string): Markup {
-  let d = '';
-  let open = false;
+  const known = points.flatMap((value, index) => (value === undefined ? [] : [{ value, index }]));
+  const gap = gapOf(known.map(({ index }) => index));
   const step = points.length > 1 ? w / (points.length - 1) : w;
-  points.forEach((value, index) => {
-    if (value === undefined) {
-      open = false;
-      return;
-    }
+  let d = '';
+  for (const [at, { value, index }] of known.entries()) {
+    const [before, after] = [known[at - 1], known[at + 1]];
+    const joined = before !== undefined && index - before.index <= gap;
     const x = round(index * step);
     const y = round(h - margin - (Math.min(value, scale) / (scale || 1)) * (h - 2 * margin));
     // a point alone is a short dash, or it would not show
-    const alone = !open && points[index + 1] === undefined;
-    d += alone ? `M${round(Math.max(0, x - step / 2))} ${y}h${round(step)}` : `${open ? 'L' : 'M'}${x} ${y}`;
-    open = !alone;
-  });
+    const alone = !joined && (after === undefined || after.index - index > gap);
+    d += alone
+      ? `M${round(Math.max(0, x - step / 2))} ${y}h${round(step)}`
+      : `${joined ? 'L' : 'M'}${x} ${y}`;
+  }
   return html`<path class="${name}" d="${d}"/>`;
+}
+
+/** Points this far apart still belong together: polls come less often than steps, and now and then one is late. */
+function gapOf(places: readonly number[]): number {
+  const apart = places.slice(1).map((place, index) => place - (places[index] ?? place));
+  apart.sort((a, b) => a - b);
+  return (apart[Math.floor(apart.length / 2)] ?? 1) * gapOfPolls;
 }
 
 /** The mean of each run of points, so that a short sparkline shows the whole hour. */

@@ -111,8 +111,8 @@ function factsOf(job: Job, nowMs: number): Markup {
   const time = (at: string | undefined) => at && ago(Date.parse(at), nowMs);
   return facts([
     ['Operation', job.op],
-    ['VM', target({ host: job.host, vm: result?.vm?.uuid ?? job.vm })],
-    ['Name', result?.vm?.name],
+    ['VM', target(job)],
+    ['UUID', result?.vm ? html`<code>${result.vm.uuid}</code>` : undefined],
     ['Parameters', Object.keys(params).length > 0 ? html`<code>${JSON.stringify(params)}</code>` : undefined],
     ['Asked by', job.requestedBy],
     ['Reason', job.reason],

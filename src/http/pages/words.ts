@@ -40,7 +40,7 @@ export function counted(value: number, one: string, many = `${one}s`): string {
 }
 
 function short(value: number): string {
-  const digits = value >= 10 || value === 0 ? 0 : value >= 1 ? 1 : 2;
+  const digits = value >= 9.95 || value === 0 ? 0 : value >= 0.995 ? 1 : 2;
   return value.toFixed(digits);
 }
 

@@ -37,6 +37,8 @@ describe('words', () => {
     [bytes(undefined), '–'],
     [bytes(0), '0 B'],
     [bytes(1536), '1.5 KiB'],
+    [plain(9.97), '10'],
+    [plain(0.997), '1.0'],
     [bytes(256 * 2 ** 30), '256 GiB'],
     [plain(0.04), '0.04'],
     [duration(-5), '0 s'],
@@ -50,8 +52,16 @@ describe('graphs', () => {
   const draw = (points: (number | undefined)[], top?: number) =>
     chart({ title: 'Load', lines: [{ name: 'load', points }], say: plain, top }).toString();
 
+  const gap = [undefined, undefined, undefined, undefined];
+
+  it('join points that come with each poll, however many steps lie between', () => {
+    const text = draw(Array.from({ length: 40 }, (_, index) => (index % 8 === 0 ? index : undefined)));
+    const [, d = ''] = /<path class="line line-1" d="([^"]*)"/.exec(text) ?? [];
+    expect(d.match(/[ML]/g)?.join('')).toBe('MLLLL');
+  });
+
   it('leave a gap where nothing is known, draw a lone point, and say the figures as text', () => {
-    const text = draw([1, 2, undefined, 4, undefined, 3, 3]);
+    const text = draw([1, 2, undefined, 4, ...gap, 2, ...gap, 3, 3]);
     const [, d = ''] = /<path class="line line-1" d="([^"]*)"/.exec(text) ?? [];
     expect(d.match(/M/g)).toHaveLength(3);
     expect(d).not.toMatch(/NaN|undefined|Infinity/);
