@@ -1,10 +1,8 @@
 // A headless Chromium for tests of the pages: what it complained of is kept, axe-core judges a page, and a page may sign in.
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import axe from 'axe-core';
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
 
 const executablePath = '/usr/bin/chromium';
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 /** Worth failing for. */
 const impacts = new Set(['serious', 'critical']);
 
@@ -34,7 +32,7 @@ export async function signIn(page: Page, url: string, token: string): Promise<vo
 
 /** What axe-core finds serious or critical; the policy of the page forbids scripts like axe, so it runs in a context that ignores it. */
 export async function axeFindings(page: Page): Promise<string[]> {
-  await page.evaluate(axe);
+  await page.evaluate(axe.source);
   const { violations } = (await page.evaluate('axe.run()')) as { violations: Finding[] };
   return violations
     .filter(({ impact }) => impacts.has(impact))
