@@ -136,20 +136,21 @@ function ofHost(host: Host, nowMs: number): Ranked | undefined {
 
 function ofVm(vm: VmRow, nowMs: number): Ranked | undefined {
   if (vm.stale) return undefined;
-  const base = {
+  const base = () => ({
     key: `vm ${vm.host} ${vm.uuid}`,
     label: 'VM',
     href: path('vms', vm.host, vm.uuid),
-  };
+    severity: 'severe' as const,
+  });
   if (vm.state === 'crashed') {
     const what = `${vm.name} on ${vm.host} has crashed`;
     const hint = 'Look at its events and console; then start it again.';
-    return { ...base, rank: 3, severity: 'severe', what, sinceMs: vm.stateSinceMs, hint };
+    return { ...base(), rank: 3, what, sinceMs: vm.stateSinceMs, hint };
   }
   if (vm.busySinceMs !== undefined && nowMs - vm.busySinceMs >= busyMsMax) {
     const what = `${vm.name} on ${vm.host} hangs: libvirt cannot ask its QEMU process`;
     const hint = 'Look for a stuck disk, backup or migration on the host (virsh domjobinfo).';
-    return { ...base, rank: 4, severity: 'severe', what, sinceMs: vm.busySinceMs, hint };
+    return { ...base(), rank: 4, what, sinceMs: vm.busySinceMs, hint };
   }
   return undefined;
 }
