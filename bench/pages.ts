@@ -2,6 +2,7 @@
 // page of a fleet of them, read fast, compressed, and slowly, each with the growth of the process that makes it and the
 // longest that its event loop stood still. Ends with 1 when the process grows by more than it may.
 //   npm run bench:pages [hosts]
+
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { get } from 'node:http';
@@ -11,6 +12,7 @@ import { gzipSync } from 'node:zlib';
 import { silentLog } from '../src/core/log.js';
 import { serveHttp } from '../src/http/server.js';
 import { fleetPage, hostPage } from '../src/metrics/page.js';
+import { openAccess } from '../test/support/access.js';
 import { hostParts } from '../test/support/large-host.js';
 
 const hosts = Number(process.argv[2] ?? 1_000);
@@ -98,6 +100,7 @@ async function serve(): Promise<void> {
     host: '127.0.0.1',
     port: 0,
     metricsToken: () => undefined,
+    access: await openAccess(),
     log: silentLog,
     sources: {
       async *fleetPage(options) {

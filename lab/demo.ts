@@ -7,6 +7,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { mintToken } from '../src/http/auth/tokens.js';
 import { type Lab, raiseLab } from './lab.js';
 import { labPossible } from './possible.js';
 
@@ -47,8 +48,13 @@ async function main(): Promise<number> {
     const port = await freePort(defaultPort);
     const backendPort = await freePort(defaultBackendPort);
     const token = randomBytes(16).toString('hex');
+    const admin = mintToken();
+    const tokensFile = join(dataDir, 'tokens.yaml');
+    const tokenLine = `  - { name: demo, role: admin, sha256: ${admin.sha256} }`;
+    await writeFile(tokensFile, `version: 1\ntokens:\n${tokenLine}\n`, { mode: 0o600 });
     const env = {
       ...process.env,
+      AGENT_API_TOKENS_FILE: tokensFile,
       AGENT_INVENTORY: lab.inventoryFile,
       AGENT_DATA_DIR: dataDir,
       AGENT_LISTEN: `127.0.0.1:${port}`,
@@ -68,7 +74,7 @@ async function main(): Promise<number> {
     const over = ended(service);
     await Promise.race([fresh(port), over]);
     if (service.exitCode !== null) return 1;
-    await tell(lab, port, dataDir, env);
+    await tell(lab, port, dataDir, env, admin.token.expose());
     await Promise.race([over, aborted(stop.signal)]);
     return stop.signal.aborted ? 0 : (service.exitCode ?? 1);
   } catch (error) {
@@ -145,6 +151,7 @@ async function tell(
   port: number,
   dataDir: string,
   env: Record<string, string | undefined>,
+  token: string,
 ): Promise<void> {
   const url = `http://127.0.0.1:${port}`;
   const first = lab.hosts[0]?.name ?? 'kvm-1';
@@ -154,6 +161,8 @@ async function tell(
   say(`
 Everything is running: ${hosts} hosts, ${hosts * guests} guests, polled every 5 s. Worth a look, in another terminal:
 
+  ${url}/                           the fleet page: what is wrong, hosts, VMs, jobs
+      sign in with the token  ${token}
   ${url}/metrics                    the whole fleet, for Prometheus
   ${url}/metrics/hosts/${first}        one host alone
   ${url}/metrics/collector          the collector itself

@@ -43,6 +43,7 @@ missing_packages() {
   if [ "$set_of" = test ]; then
     if ! command -v promtool > /dev/null; then echo prometheus; fi
     if ! command -v prometheus-node-exporter > /dev/null; then echo prometheus-node-exporter; fi
+    for package in chromium fonts-dejavu-core; do installed "$package" || echo "$package"; done
   fi
 }
 

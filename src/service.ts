@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { AuditLog } from './audit/log.js';
 import { type Clock, sleep, systemClock } from './core/clock.js';
 import { Closers } from './core/closers.js';
+import { summary } from './core/errors.js';
 import type { Log } from './core/log.js';
 import { Secret } from './core/secret.js';
 import type { Settings } from './core/settings.js';
@@ -14,7 +15,15 @@ import { Fleet } from './fleet/fleet.js';
 import { OpsForPolls } from './fleet/ops-for-polls.js';
 import { OpsSessions } from './fleet/ops-session.js';
 import { SampleStore } from './fleet/samples.js';
+import type { ApiDeps } from './http/api/context.js';
+import { makeApi } from './http/api/make.js';
+import { apiRoutes } from './http/api/routes.js';
+import { AccessControl } from './http/auth/access.js';
 import { FleetPages } from './http/fleet-pages.js';
+import { makePages, type Pages } from './http/pages/make.js';
+import type { CollectorState } from './http/pages/model.js';
+import { QueueBoard } from './http/queues.js';
+import { readinessOf } from './http/readiness.js';
 import { type Readiness, serveHttp } from './http/server.js';
 import type { Inventory } from './inventory/host.js';
 import { formatProblem, type Problem } from './inventory/problem.js';
@@ -66,6 +75,11 @@ export class Service {
   #queue: PollQueue | undefined;
   #jobs: JobQueue | undefined;
   #link: BackendLink | undefined;
+  readonly #api: ApiDeps;
+  readonly #people: Pages;
+  readonly #board: QueueBoard;
+  #access: AccessControl | undefined;
+  #audit: AuditLog | undefined;
   #watcher: InventoryWatcher | undefined;
   #stopping: Promise<void> | undefined;
   /** Where it listens. */
@@ -87,6 +101,10 @@ export class Service {
     this.#opsForPolls = new OpsForPolls(transport);
     this.#fleet = new Fleet({
       ...transport,
+      onChange: ({ host, status: { state, cause } }) => {
+        this.#people.chronicle.onHostState(host.name, state, cause && summary(cause));
+        this.#api.changes.hostChanged(host.name);
+      },
       onConnectFailure: ({ code }) => this.#own.connectFailed(code),
       onLibvirt: ({ host }) => {
         this.#events.opened(host.name);
@@ -95,6 +113,7 @@ export class Service {
       onEvent: ({ host }, event) => {
         this.#events.event(host.name, event);
         this.#polls.lookAgain(host.name, 'domain' in event ? event.domain.uuid : undefined);
+        this.#people.chronicle.onEvent(host.name, event);
         this.#link?.tellEvent(host.name, event);
       },
     });
@@ -113,12 +132,21 @@ export class Service {
       onSample: (host, poller, sample) => {
         this.#polled = true;
         if (poller === 'vms') this.#events.polled(host, (sample as Samples['vms']).vms, clock.wallMs());
+        this.#people.chronicle.onSample(host, poller, sample);
+        this.#api.changes.hostChanged(host);
       },
       onDone: (poller, outcome, durationMs) => {
         if (outcome === 'host-down') this.#own.pollNotRun(poller, outcome);
         else this.#own.pollDone(poller, outcome, durationMs);
       },
     });
+    this.#api = makeApi({
+      ...{ fleet: this.#fleet, samples: this.#samples, clock },
+      jobs: () => this.#jobs,
+      auditDir: join(settings.dataDir, 'audit'),
+    });
+    this.#people = makePages({ api: this.#api, collector: () => this.#collector(), clock, log });
+    this.#board = new QueueBoard({ log, secrets: () => this.#secrets() });
     this.#own = new OwnMetrics({
       version,
       readQueues: () => readQueues({ [pollsQueueName]: this.#queue, [jobsQueueName]: this.#jobs }, clock),
@@ -150,9 +178,10 @@ export class Service {
     }
   }
 
-  /** Reads the inventory and the metrics token again, and tries again whatever is down. */
+  /** Reads the inventory and the tokens again, and tries again whatever is down. */
   async reload(): Promise<void> {
     await this.#readMetricsToken();
+    await this.#access?.reload();
     await this.#watcher?.reload();
     this.#fleet.retryNow();
     this.#opsSessions.retryNow();
@@ -174,6 +203,8 @@ export class Service {
     await this.#readMetricsToken();
     await this.#listen();
     const store = await this.#openStore();
+    this.#board.connect(store);
+    this.#parts.add(async () => this.#board.close());
     const queue = PollQueue.start({
       store,
       log: this.#log,
@@ -194,8 +225,24 @@ export class Service {
   }
 
   async #listen(): Promise<void> {
+    const access = await AccessControl.open({
+      settings: this.#settings,
+      audit: () => this.#audit,
+      clock: this.#clock,
+      log: this.#log,
+    });
+    this.#access = access;
+    this.#parts.add(async () => access.close());
     const http = await serveHttp({
       ...this.#settings.listen,
+      access,
+      trustedProxies: this.#settings.trustedProxies,
+      groups: [
+        (app) => access.addLogin(app, this.#people.login),
+        (app) => this.#people.addRoutes(app),
+        (app) => this.#board.addRoutes(app),
+        apiRoutes(this.#api),
+      ],
       metricsToken: () => this.#metricsToken,
       log: this.#log,
       sources: {
@@ -260,6 +307,9 @@ export class Service {
     const { dataDir } = this.#settings;
     const audit = await AuditLog.open({ dir: join(dataDir, 'audit'), clock: this.#clock, log: this.#log });
     this.#parts.add(() => audit.close());
+    this.#audit = audit;
+    // Again, and first: refusals that were only counted are written while the log is open.
+    this.#parts.add(async () => this.#access?.close());
     const around = {
       fleet: this.#fleet,
       opsSessions: this.#opsSessions,
@@ -282,9 +332,12 @@ export class Service {
       }),
       onEnd: async (job, ok, answer) => this.#link?.tellResult(job, ok, answer),
       onDone: (op, end, durationMs, queueMs) => this.#own.jobDone(op, end, durationMs, queueMs),
+      onChange: (jobId) => this.#api.changes.jobChanged(jobId),
     });
     this.#jobs = jobs;
+    const unfollow = this.#people.chronicle.followQueue(() => jobs.stats());
     this.#parts.add(() => jobs.close(jobsCloseMs));
+    this.#parts.add(async () => unfollow());
   }
 
   #follow(): void {
@@ -305,6 +358,7 @@ export class Service {
 
   /** Makes sessions, samples and schedules follow the inventory. */
   async #apply(inventory: Inventory): Promise<void> {
+    const before = this.#inventory.hosts.map(({ name }) => name);
     this.#inventory = inventory;
     const names = new Set(inventory.hosts.map(({ name }) => name));
     this.#opsSessions.apply(inventory.hosts);
@@ -313,6 +367,8 @@ export class Service {
     this.#link?.backend.reporter.apply(inventory.hosts);
     this.#samples.retain(names);
     this.#events.retain(names);
+    this.#people.chronicle.retain(names);
+    for (const name of new Set([...before, ...names])) this.#api.changes.hostChanged(name);
     const schedules = inventory.hosts.flatMap((host) =>
       pollerNames.flatMap((poller) => {
         const intervalMs = pollers[poller].intervalMs(host);
@@ -322,30 +378,31 @@ export class Service {
     await this.#queue?.setSchedules(schedules);
   }
 
-  #readiness(): Readiness {
-    const store = this.#queue?.state();
-    const empty = this.#inventory.hosts.length === 0;
-    const backend = this.#link?.backend.state();
-    const checks = {
-      ...(backend && { backend: { ok: true, detail: backend.detail } }),
-      store: { ok: store?.state === 'up', detail: store?.why ?? store?.state ?? 'starting' },
-      inventory: { ok: true, detail: inventoryDetail(this.#inventory, this.#problems) },
-      polls: {
-        ok: this.#polled || empty,
-        detail: this.#polled
-          ? 'at least one has succeeded'
-          : empty
-            ? 'no hosts to poll'
-            : 'none has succeeded yet',
-      },
-    };
-    return { ready: Object.values(checks).every(({ ok }) => ok), checks };
+  /** Texts that must not be shown, whatever holds them. */
+  #secrets(): string[] {
+    const { redisUrl, token, apiToken } = this.#settings;
+    const redis = redisUrl ? decodeURIComponent(new URL(redisUrl.expose()).password) : '';
+    return [redis, ...[token, apiToken, this.#metricsToken].map((secret) => secret?.expose() ?? '')];
   }
-}
 
-function inventoryDetail({ hosts }: Inventory, [first, ...more]: readonly Problem[]): string {
-  const inForce = `${hosts.length} ${hosts.length === 1 ? 'host' : 'hosts'}`;
-  if (!first) return inForce;
-  const others = more.length > 0 ? ` (and ${more.length} more)` : '';
-  return `${inForce}; the file now has a problem and is not taken: ${formatProblem(first)}${others}`;
+  #collector(): CollectorState {
+    const store = this.#queue?.state();
+    return {
+      store: { up: store?.state === 'up', detail: store?.why ?? 'starting', sinceMs: store?.sinceMs },
+      backend: this.#link?.backend.state(),
+      inventory: this.#problems.map(formatProblem),
+      tokens: this.#access?.problem,
+    };
+  }
+
+  #readiness(): Readiness {
+    return readinessOf({
+      store: this.#queue?.state(),
+      inventory: this.#inventory,
+      problems: this.#problems,
+      backend: this.#link?.backend.state(),
+      tokens: this.#access?.detail,
+      polled: this.#polled,
+    });
+  }
 }

@@ -5,11 +5,11 @@
 import { createHash } from 'node:crypto';
 import { HostError } from '../core/errors.js';
 
-export const entryKinds = ['begin', 'end', 'refused', 'settled'] as const;
+export const entryKinds = ['begin', 'end', 'refused', 'settled', 'access'] as const;
 export type EntryKind = (typeof entryKinds)[number];
 
 export type AuditEntry = {
-  /** `begin`: about to be sent. `end`: how the act or the job ended. `settled`: found out after a crash. */
+  /** `begin`: about to be sent. `end`: how the act or the job ended. `settled`: found out after a crash. `access`: over HTTP. */
   kind: EntryKind;
   requestId: string;
   op: string;

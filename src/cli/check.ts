@@ -7,7 +7,17 @@ import { examineHost, type Finding, type HostReport, type Severity, worst } from
 import type { Host } from '../inventory/host.js';
 import { SshConnector } from '../ssh/connect.js';
 import { type Environment, learnedKeysFile, readConfiguration } from './configuration.js';
-import { count, painter, printable, type Style, table } from './output.js';
+import {
+  type Column,
+  count,
+  fittedTable,
+  type Paint,
+  painter,
+  printable,
+  printJson,
+  type Style,
+  widthOf,
+} from './output.js';
 
 /** Hosts looked at together. */
 const hostsAtOnceMax = 16;
@@ -75,6 +85,18 @@ function progress(done: number, all: number): void {
   process.stderr.write(done < all ? `\rchecked ${done} of ${all}` : '\r\x1b[K');
 }
 
+const columns: Column[] = [
+  { title: '' },
+  { title: 'HOST', shrinkTo: 12 },
+  { title: 'ADDRESS', shrinkTo: 15, drop: 2 },
+  { title: 'SSH' },
+  { title: 'LIBVIRT' },
+  { title: 'FILES' },
+  { title: 'JOBS' },
+  { title: 'VMS', drop: 1 },
+  { title: 'TIME', drop: 3 },
+];
+
 const marks: Record<Severity, { style: Style; mark: string }> = {
   ok: { style: 'green', mark: 'ok' },
   warning: { style: 'yellow', mark: 'warning' },
@@ -101,13 +123,12 @@ function print(reports: readonly HostReport[]): void {
       `${(report.durationMs / 1000).toFixed(1)} s`,
     ];
   });
-  const head = ['', 'HOST', 'ADDRESS', 'SSH', 'LIBVIRT', 'FILES', 'JOBS', 'VMS', 'TIME'];
-  process.stdout.write(table([head.map((text) => paint('bold', text)), ...rows]));
+  process.stdout.write(fittedTable(columns, rows, { width: widthOf(process.stdout), paint }));
   for (const report of reports) printFindings(report, paint);
   process.stdout.write(`\n${summary(reports)}\n`);
 }
 
-function printFindings(report: HostReport, paint: ReturnType<typeof painter>): void {
+function printFindings(report: HostReport, paint: Paint): void {
   for (const { part, severity, message, hint } of report.findings) {
     if (!message) continue;
     const { style, mark } = marks[severity];
@@ -126,8 +147,4 @@ function summary(reports: readonly HostReport[]): string {
   if (warned > 0) said.push(`${warned} with a warning`);
   if (wrong > 0) said.push(`${wrong} with an error`);
   return `${said.join(', ')}.`;
-}
-
-function printJson(value: unknown): void {
-  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
 }

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import type { Settings } from '../core/settings.js';
 import { loadSettings } from '../core/settings.js';
+import { readTokensFile } from '../http/auth/token-store.js';
 import type { Inventory } from '../inventory/host.js';
 import { loadInventory } from '../inventory/load.js';
 import { formatProblem } from '../inventory/problem.js';
@@ -31,6 +32,7 @@ export async function readConfiguration(env: Environment): Promise<Configuration
       pollIntervalMs: settings?.pollIntervalMs ?? 15_000,
     },
   );
+  if (settings?.apiTokensFile) problems.push(...(await readTokensFile(settings.apiTokensFile)).problems);
   for (const problem of problems) process.stderr.write(`${formatProblem(problem)}\n`);
-  return settings && inventory && { settings, inventory };
+  return problems.length === 0 && settings && inventory ? { settings, inventory } : undefined;
 }

@@ -10,7 +10,7 @@ import { KnownHosts, type KnownHostsVerdict, knownHostsName } from '../ssh/known
 import { fetchHostKeys, type OfferedKey } from '../ssh/scan.js';
 import { type AuthorizedKey, authorizedKeys } from './authorized-keys.js';
 import { type Environment, learnedKeysFile, readConfiguration } from './configuration.js';
-import { painter, printable, table } from './output.js';
+import { fittedTable, painter, printable, widthOf } from './output.js';
 
 type Standing = KnownHostsVerdict['standing'];
 type ShownKey = OfferedKey & { standing: Standing; at?: string | undefined };
@@ -80,6 +80,8 @@ async function look(hop: SshTarget, title: string): Promise<Hop> {
   return { title, address: hop.address, port: hop.port, file, keys };
 }
 
+const keyColumns = [{ title: '' }, { title: '' }, { title: '' }];
+
 function print(host: Host, { hops, outcome }: Result, lines: AuthorizedKey[]): void {
   const paint = painter(process.stdout);
   const say: Record<Standing, (key: ShownKey) => string> = {
@@ -93,7 +95,7 @@ function print(host: Host, { hops, outcome }: Result, lines: AuthorizedKey[]): v
       `${paint('bold', printable(title))} (${knownHostsName(address, port)}) shows these SSH host keys:\n\n`,
     );
     const rows = keys.map((key) => [`  ${shortType(key.type)}`, key.fingerprint, say[key.standing](key)]);
-    process.stdout.write(`${table(rows)}\n`);
+    process.stdout.write(`${fittedTable(keyColumns, rows, { width: widthOf(process.stdout), paint })}\n`);
   }
   const last = hops.at(-1);
   if (outcome === 'refused') {

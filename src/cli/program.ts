@@ -2,6 +2,8 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { hintOf, summary } from '../core/errors.js';
 import { version } from '../core/version.js';
+import { addLiveCommands } from './program-live.js';
+import type { TokenCreateOptions } from './token.js';
 
 const exitMisuse = 2;
 
@@ -64,6 +66,23 @@ export async function runCommandLine(argv: readonly string[]): Promise<void> {
       const { demo } = await import('./demo.js');
       process.exitCode = await demo(process.env, options);
     });
+  program
+    .command('token')
+    .description('tokens for the HTTP API and the pages')
+    .command('create')
+    .requiredOption('--name <name>', 'who or what will use it: the actor in the audit log')
+    .requiredOption('--role <role>', 'viewer, operator or admin')
+    .option('--hosts <names...>', 'only these hosts; * stands for any letters')
+    .option('--labels <pairs...>', 'only hosts with these labels, such as dc=ams1')
+    .option('--expires <time>', 'a day (2027-01-31) or a time (2027-01-31T12:00:00Z)')
+    .option('--file <file>', 'the tokens file; without it that of AGENT_API_TOKENS_FILE')
+    .option('--json', 'print JSON')
+    .description('make a token, show it once, and add its hash to the tokens file')
+    .action(async (options: TokenCreateOptions) => {
+      const { tokenCreate } = await import('./token.js');
+      process.exitCode = await tokenCreate(process.env, options);
+    });
+  addLiveCommands(program);
   try {
     await program.parseAsync(argv);
   } catch (error) {

@@ -5,11 +5,11 @@ import { isIP } from 'node:net';
 import { z } from 'zod';
 import type { LogLevel } from './log.js';
 import { Secret } from './secret.js';
+import { addresses, Refused, roleMap, shown } from './setting-values.js';
 import { didYouMean } from './suggest.js';
 
 /** Largest file that a NAME_FILE may name, bytes. */
 const valueBytesMax = 64 * 1024;
-const shownCharsMax = 60;
 
 const secondMs = 1000;
 const dayS = 86_400;
@@ -18,9 +18,7 @@ const portMax = 65_535;
 const logLevels = ['DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL'] as const satisfies readonly LogLevel[];
 const loopbackName = /^(localhost|127(\.\d{1,3}){3}|\[?::1\]?)$/i;
 
-/** A setting: raw text → value; throws Refused with what follows the variable's name. */
-class Refused extends Error {}
-
+/** A setting: raw text → value. */
 function setting<T>(parse: (text: string) => T) {
   return z.string().transform((text, context): T => {
     try {
@@ -184,6 +182,10 @@ const Environment = z.object({
   AGENT_JWKS_URL: setting(httpUrl).optional(),
   AGENT_JWT_AUDIENCE: text.optional(),
   AGENT_JWT_ISSUER: text.optional(),
+  AGENT_JWT_ROLE_CLAIM: text.default('role'),
+  AGENT_JWT_ROLE_MAP: setting(roleMap).optional(),
+  AGENT_JWT_HOSTS_CLAIM: text.optional(),
+  AGENT_TRUSTED_PROXIES: setting(addresses).optional(),
   AGENT_METRICS_TOKEN_FILE: readableFile.optional(),
   AGENT_METRICS_COMPAT: metricsCompat.default('inovex'),
   AGENT_API_URL: setting(httpUrl).default('http://127.0.0.1:9177'),
@@ -368,13 +370,13 @@ function settingsOf(env: Environment) {
     jwksUrl: env.AGENT_JWKS_URL,
     jwtAudience: env.AGENT_JWT_AUDIENCE,
     jwtIssuer: env.AGENT_JWT_ISSUER,
+    jwtRoleClaim: env.AGENT_JWT_ROLE_CLAIM,
+    jwtRoleMap: env.AGENT_JWT_ROLE_MAP,
+    jwtHostsClaim: env.AGENT_JWT_HOSTS_CLAIM,
+    trustedProxies: env.AGENT_TRUSTED_PROXIES,
     metricsTokenFile: env.AGENT_METRICS_TOKEN_FILE,
     metricsCompat: env.AGENT_METRICS_COMPAT,
     apiUrl: env.AGENT_API_URL,
     apiToken: env.AGENT_API_TOKEN,
   };
-}
-
-function shown(given: string): string {
-  return JSON.stringify(given.length > shownCharsMax ? `${given.slice(0, shownCharsMax)}…` : given);
 }

@@ -14,12 +14,8 @@ import { renderChanges, renderEvents } from '../metrics/render-events.js';
 import { renderGuest } from '../metrics/render-guest.js';
 import { renderSystem } from '../metrics/render-system.js';
 import { renderVms } from '../metrics/render-vms.js';
-import { type PollerName, pollerNames, pollers, type Samples } from '../pollers/runner.js';
-
-/** A sample older than this many poll intervals is no longer shown, though the host is connected. */
-const staleAfterIntervals = 3;
-/** The least age at which a sample goes: short intervals forgive one slow poll. */
-const staleAfterMsMin = 30_000;
+import { type PollerName, pollerNames, type Samples } from '../pollers/runner.js';
+import { isNews } from './freshness.js';
 
 type Renderers = { [P in PollerName]: (lines: Lines, instance: string, sample: Samples[P]) => void };
 
@@ -60,7 +56,8 @@ export class FleetPages {
   /** Hosts whose sample is on show, by poller. */
   onShow(): Record<PollerName, number> {
     const sessions = [...this.fleet.sessions()];
-    const count = (poller: PollerName) => sessions.filter((session) => this.#isNews(session, poller)).length;
+    const count = (poller: PollerName) =>
+      sessions.filter((session) => isNews(session, this.samples, poller)).length;
     return Object.fromEntries(pollerNames.map((poller) => [poller, count(poller)])) as Record<
       PollerName,
       number
@@ -71,10 +68,10 @@ export class FleetPages {
     for (const session of sessions) {
       yield { kind: 'state', write: (lines) => this.#state(lines, session) };
       yield { kind: 'events', write: (lines) => renderEvents(lines, session.host.name, this.events) };
-      if (this.#isNews(session, 'vms'))
+      if (isNews(session, this.samples, 'vms'))
         yield { kind: 'changes', write: (lines) => this.#changes(lines, session.host.name) };
       for (const poller of pollerNames) {
-        if (!this.#isNews(session, poller)) continue;
+        if (!isNews(session, this.samples, poller)) continue;
         yield { kind: poller, write: (lines) => this.#sample(lines, session.host.name, poller) };
       }
     }
@@ -92,14 +89,6 @@ export class FleetPages {
     // After a failure nobody has looked whether it is still the same life of the VM.
     const known = starts?.failure ? undefined : starts?.last?.sample;
     if (vms) renderChanges(lines, host, vms, this.events, known);
-  }
-
-  #isNews(session: HostSession, poller: PollerName): boolean {
-    const { part, intervalMs } = pollers[poller];
-    const everyMs = intervalMs(session.host);
-    const ageMs = this.samples.ageMs(session.host.name, poller);
-    if (everyMs === undefined || ageMs === undefined || !session.has(part)) return false;
-    return ageMs <= Math.max(staleAfterIntervals * everyMs, staleAfterMsMin);
   }
 
   #state(lines: Lines, session: HostSession): void {

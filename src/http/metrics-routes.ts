@@ -9,6 +9,7 @@ import type { Log } from '../core/log.js';
 import type { Format } from '../metrics/exposition.js';
 import type { ScrapeOutcome } from '../metrics/own.js';
 import { acceptsGzip, contentTypes, formatFor } from './encodings.js';
+import { sendProblem } from './problem.js';
 import { type SdHost, sdTargets } from './sd.js';
 
 export type PageOptions = {
@@ -50,7 +51,7 @@ export function addMetrics(app: FastifyInstance, options: MetricsRoutesOptions):
   const fleet = new Scrapes('fleet', fleetScrapesMax, options);
   const host = new Scrapes('host', smallScrapesMax, options);
   const collector = new Scrapes('collector', smallScrapesMax, options);
-  const guarded = { onRequest: guard };
+  const guarded = { onRequest: guard, config: { need: 'none' as const } };
   app.get('/metrics', guarded, (request, reply) =>
     fleet.serve(request, reply, (page) => sources.fleetPage(page)),
   );
@@ -66,7 +67,7 @@ export function addMetrics(app: FastifyInstance, options: MetricsRoutesOptions):
   });
   app.get('/sd/prometheus', guarded, async (request, reply) => {
     const targets = sdTargets(request.headers.host, sources.sdHosts());
-    return targets ?? problem(reply, 400, 'the Host header is not an address');
+    return targets ?? sendProblem(reply, 'bad-request', 'the Host header is not an address');
   });
 }
 
@@ -103,8 +104,8 @@ class Scrapes {
       sources.scraped(this.page, outcome, clock.monotonicMs() - startedMs, count.bytes);
     if (this.#running >= this.max) {
       done('refused');
-      reply.header('retry-after', retryAfterS);
-      return problem(reply, 503, `${this.max} pages of this kind are being sent already`);
+      const detail = `${this.max} pages of this kind are being sent already`;
+      return sendProblem(reply, 'busy', { detail, retryAfterSeconds: retryAfterS });
     }
     this.#running++;
     const ending = new AbortController();
@@ -137,7 +138,7 @@ class Scrapes {
     const format = formatFor(request.headers.accept);
     const chunks = make({ signal, format })?.[Symbol.asyncIterator]();
     if (!chunks) {
-      problem(reply, 404, 'no such host in the inventory');
+      sendProblem(reply, 'host-unknown', 'no such host in the inventory');
       return undefined;
     }
     let first: IteratorResult<Buffer>;
@@ -147,8 +148,8 @@ class Scrapes {
     } catch (error) {
       if (!(error instanceof PageEnded)) throw error;
       if (error.outcome === 'late') {
-        const instead = 'scrape each host by itself (/sd/prometheus), or raise scrape_timeout';
-        problem(reply, 503, `the page is not complete within the timeout: ${instead}`);
+        const hint = 'Scrape each host by itself (/sd/prometheus), or raise scrape_timeout.';
+        sendProblem(reply, 'busy', { detail: 'the page is not complete within the timeout', hint });
       } else reply.hijack();
       return error.outcome;
     }
@@ -219,8 +220,4 @@ function timeoutOf(header: string | string[] | undefined): number {
   if (typeof header !== 'string' || !/^\d{1,6}(\.\d{1,9})?$/.test(header)) return pageTimeoutMsMax;
   const scraperMs = Number(header) * 1000;
   return Math.min(pageTimeoutMsMax, Math.max(scraperMs - timeoutOffsetMs, scraperMs / 2));
-}
-
-export function problem(reply: FastifyReply, status: number, detail: string): FastifyReply {
-  return reply.code(status).type('application/problem+json').send({ type: 'about:blank', status, detail });
 }

@@ -5,7 +5,10 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { HostError } from '../core/errors.js';
 import type { Log } from '../core/log.js';
 import type { Secret } from '../core/secret.js';
-import { addMetrics, type MetricsSources, problem } from './metrics-routes.js';
+import type { AccessControl, AccessLimits } from './auth/access.js';
+import { addErrorAnswers, addRawErrorAnswers, onClientError, onFrameworkError } from './errors.js';
+import { addMetrics, type MetricsSources } from './metrics-routes.js';
+import { sendProblem } from './problem.js';
 
 export type Check = { ok: boolean; detail: string };
 export type Readiness = { ready: boolean; checks: Record<string, Check> };
@@ -14,55 +17,79 @@ export type HttpSources = MetricsSources & {
   readiness(): Readiness;
 };
 
+/** Routes that belong together; each says in its `config` what it needs. */
+export type RouteGroup = (app: FastifyInstance) => void | Promise<void>;
+
 export type HttpOptions = {
   host: string;
   port: number;
   /** What /metrics asks for now; undefined: nothing. */
   metricsToken: () => Secret | undefined;
   sources: HttpSources;
+  /** The guard of every route. */
+  access: AccessControl;
+  /** Proxies whose X-Forwarded-* headers are believed. */
+  trustedProxies?: readonly string[] | undefined;
+  groups?: readonly RouteGroup[];
+  limits?: AccessLimits;
   log: Log;
 };
 
 export type HttpServer = { url: string; close(): Promise<void> };
 
+const open = { config: { need: 'none' as const } };
+
 /** A client must send its request within this time, and may keep an idle connection this long. */
 const requestTimeoutMs = 10_000;
 const keepAliveTimeoutMs = 72_000;
+const bodyBytesMax = 64 * 1024;
+/** As it stands in the URL: a name of 255 characters, each of them encoded. */
+const paramLengthMax = 3_100;
 
-export async function serveHttp({
-  host,
-  port,
-  metricsToken,
-  sources,
-  log,
-}: HttpOptions): Promise<HttpServer> {
-  const app = fastify({
-    logger: false,
-    requestTimeout: requestTimeoutMs,
-    keepAliveTimeout: keepAliveTimeoutMs,
-    forceCloseConnections: true,
-    bodyLimit: 64 * 1024,
-    exposeHeadRoutes: true,
-  });
-  app.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
-    const status = error.statusCode ?? 500;
-    if (status >= 500) log.error({ error, path: request.url }, 'request failed');
-    return problem(reply, status, status >= 500 ? 'internal error' : error.message);
-  });
-  app.setNotFoundHandler((request, reply) =>
-    problem(reply, 404, `nothing is at ${request.url.split('?')[0]}`),
-  );
-  addMetrics(app, { sources, guard: requireBearer(metricsToken), log });
-  addHealth(app, sources);
+export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
+  const { host, port } = options;
+  const app = await buildHttp(options);
   await listen(app, host, port);
   const [bound] = app.addresses();
   const taken = typeof bound === 'object' ? bound.port : port;
   return { url: `http://${urlHost(host)}:${taken}`, close: () => app.close() };
 }
 
+/** Everything but the listening. */
+export async function buildHttp({
+  metricsToken,
+  sources,
+  access,
+  trustedProxies,
+  groups = [],
+  limits,
+  log,
+}: Omit<HttpOptions, 'host' | 'port'>): Promise<FastifyInstance> {
+  const app = fastify({
+    logger: false,
+    requestTimeout: requestTimeoutMs,
+    keepAliveTimeout: keepAliveTimeoutMs,
+    forceCloseConnections: true,
+    bodyLimit: bodyBytesMax,
+    exposeHeadRoutes: true,
+    trustProxy: trustedProxies ? [...trustedProxies] : false,
+    routerOptions: { maxParamLength: paramLengthMax },
+    http: { requireHostHeader: false },
+    clientErrorHandler: onClientError,
+    frameworkErrors: onFrameworkError,
+  });
+  addErrorAnswers(app, log);
+  addRawErrorAnswers(app);
+  await access.protect(app, limits);
+  addMetrics(app, { sources, guard: requireBearer(metricsToken), log });
+  addHealth(app, sources);
+  for (const group of groups) await group(app);
+  return app;
+}
+
 function addHealth(app: FastifyInstance, sources: HttpSources): void {
-  app.get('/livez', async () => ({ status: 'live' }));
-  app.get('/readyz', async (_request, reply) => {
+  app.get('/livez', open, async () => ({ status: 'live' }));
+  app.get('/readyz', open, async (_request, reply) => {
     const { ready, checks } = sources.readiness();
     return reply.code(ready ? 200 : 503).send({ status: ready ? 'ready' : 'not ready', checks });
   });
@@ -73,7 +100,7 @@ function requireBearer(token: HttpOptions['metricsToken']) {
     const wanted = token();
     if (!wanted || equal(request.headers.authorization ?? '', `Bearer ${wanted.expose()}`)) return undefined;
     reply.header('www-authenticate', 'Bearer');
-    return problem(reply, 401, 'metrics want the bearer token of AGENT_METRICS_TOKEN_FILE');
+    return sendProblem(reply, 'unauthenticated', 'metrics want the bearer token of AGENT_METRICS_TOKEN_FILE');
   };
 }
 

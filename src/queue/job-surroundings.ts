@@ -75,7 +75,7 @@ function sessionOf(fleet: Fleet, name: string): HostSession {
 }
 
 /** Why this host takes no job that acts. */
-function refusalOf(host: Host): JobError | undefined {
+export function refusalOf(host: Host): JobError | undefined {
   if (host.maintenance) return new JobError('HOST_MAINTENANCE', `${host.name} is in maintenance`);
   if (!host.ops)
     return new JobError('OPS_DISABLED', `the inventory says that ${host.name} is only watched (ops: false)`);

@@ -1,7 +1,7 @@
 // The VM-job queue as the service sees it: start, add, cancel, look, close. Everything else of it lives in the files
 // beside. It refuses to wait for the store: starting and closing end in bounded time when it is away, and what needs it
 // says so at once.
-import { type Job, Queue, type Worker } from 'bullmq';
+import { type Job, Queue, QueueEvents, type Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { type Clock, sleep, systemClock } from '../core/clock.js';
 import { HostError } from '../core/errors.js';
@@ -10,12 +10,12 @@ import { JobError, type ParsedJob } from '../ops/job.js';
 import { type StoreAddress, StoreClients } from './connection.js';
 import { ErrorGate } from './error-gate.js';
 import { JobEngine } from './jobs-engine.js';
-import { JobRecords } from './jobs-records.js';
+import { JobsList, type JobsPage, type JobsQuery } from './jobs-list.js';
+import { JobRecords, requestHash } from './jobs-records.js';
 import { JobSweep } from './jobs-sweep.js';
 import {
   type CancelAnswer,
   type JobAudit,
-  type JobState,
   type JobsStats,
   type JobView,
   type JobWork,
@@ -31,6 +31,8 @@ const hostCapDefault = 4;
 /** Part of the closing time in which what is cut off is written down, and connections are ended. */
 const lastWordsMs = 1_000;
 const cutMs = 250;
+/** Each engine has one connection of this name. */
+const cancelClientName = 'outrigger:jobs-cancel';
 const lostLock = /Missing lock|could not renew lock|not owned by this client/;
 
 export type JobQueueOptions = {
@@ -49,6 +51,8 @@ export type JobQueueOptions = {
   onEnd?: (job: ParsedJob, ok: boolean, answer: string) => Promise<void>;
   /** `end` is an outcome or a code. */
   onDone?: (op: string, end: string, durationMs: number, queueMs: number) => void;
+  /** Told of the id of a job that came, moved, made a step or ended, whoever's it is. */
+  onChange?: (jobId: string) => void;
   abortGraceMs?: number;
   settleWithinMs?: number;
   sweepEveryMs?: number;
@@ -66,6 +70,8 @@ export class JobQueue implements AsyncDisposable {
   readonly #sweep: JobSweep;
   readonly #worker: Worker;
   readonly #onError: (error: unknown) => void;
+  readonly #onChange: ((jobId: string) => void) | undefined;
+  readonly #list: JobsList;
   #queue: Queue | undefined;
   #closing: Promise<void> | undefined;
 
@@ -79,11 +85,13 @@ export class JobQueue implements AsyncDisposable {
       if (error instanceof Error && lostLock.test(error.message)) this.#sweep.soon();
     };
     this.#onError = onError;
+    this.#onChange = options.onChange;
     this.#work = work;
     this.#clock = clock;
     this.#clients = new StoreClients(store);
     this.#client = this.#clients.create('producer', 'outrigger:jobs-records');
     this.#records = new JobRecords(this.#client, instanceId);
+    this.#list = new JobsList(this.#client);
     const common = { records: this.#records, clock, log, onError };
     this.#engine = new JobEngine({
       ...common,
@@ -111,7 +119,7 @@ export class JobQueue implements AsyncDisposable {
       ...common,
       engine: this.#engine,
       client: this.#client,
-      subscriber: this.#clients.create('worker', 'outrigger:jobs-cancel'),
+      subscriber: this.#clients.create('worker', cancelClientName),
       exclusive: options.exclusive ?? store.kind === 'socket',
       onReady: () => this.#onReady(),
     });
@@ -126,17 +134,22 @@ export class JobQueue implements AsyncDisposable {
   }
 
   /**
-   * Adds a job, unless its request is known already: then that one's id.
-   * @throws JobError BAD_REQUEST, also for a known requestId with another body; HostError STORE when the store is away.
+   * Adds a job, unless its request is known already: then that one's id. The id is made from the request, so that two who ask
+   * at once get one job; one whose job was cleared away gets a new job, which answers what the first one did.
+   * @throws RequestReused for a known requestId with another body; JobError BAD_REQUEST; HostError STORE when the store is away.
    */
   async add(name: string, data: unknown): Promise<{ jobId: string; existing: boolean }> {
     const job = this.#work.parse(name, data);
+    const store = this.#store();
     const known = await this.#records.leader(job).catch(asStoreError);
-    if (known && !known.sameBody)
-      throw new JobError('BAD_REQUEST', 'requestId: it was used with another body');
-    if (known) return { jobId: known.jobId, existing: true };
-    const added = await this.#store().add(name, data).catch(asStoreError);
-    return { jobId: added.id ?? '', existing: false };
+    if (known && !known.sameBody) throw new RequestReused();
+    if (known && (await this.#job(known.jobId))) return { jobId: known.jobId, existing: true };
+    const jobId = jobIdOf(job.requestId);
+    const before = await this.#job(jobId);
+    if (!before) await store.add(name, data, { jobId }).catch(asStoreError);
+    const there = before ?? (await this.#job(jobId));
+    if (there && !this.#isSame(there, job)) throw new RequestReused();
+    return { jobId, existing: before !== undefined };
   }
 
   /**
@@ -160,13 +173,14 @@ export class JobQueue implements AsyncDisposable {
 
   /** @throws HostError STORE */
   async get(jobId: string): Promise<JobView | undefined> {
+    // The state first: a job that ends between the two questions must not be shown as ended without its answer.
+    const state = await this.#store().getJobState(jobId).catch(asStoreError);
     const job = await this.#job(jobId);
     if (!job) return undefined;
-    const state = await job.getState().catch(asStoreError);
     return {
       id: jobId,
       name: job.name,
-      state: isJobState(state) ? state : state === 'prioritized' ? 'waiting' : 'unknown',
+      state: stateOf(state, job),
       data: job.data,
       progress: job.progress,
       result: job.returnvalue,
@@ -174,6 +188,28 @@ export class JobQueue implements AsyncDisposable {
       addedMs: job.timestamp,
       startedMs: job.processedOn,
       finishedMs: job.finishedOn,
+    };
+  }
+
+  /** @throws HostError STORE */
+  async list(query: JobsQuery): Promise<JobsPage> {
+    this.#store();
+    return this.#list.page(query).catch(asStoreError);
+  }
+
+  /**
+   * Who works, and how long the first in the queue has waited.
+   * @throws HostError STORE
+   */
+  async backlog(): Promise<{ workers: number | undefined; oldestWaitingMs: number | undefined }> {
+    this.#store();
+    const [workers, addedMs] = await Promise.all([
+      this.#list.countClients(cancelClientName),
+      this.#list.oldestWaitingMs(),
+    ]).catch(asStoreError);
+    return {
+      workers,
+      oldestWaitingMs: addedMs === undefined ? undefined : Math.max(0, this.#clock.wallMs() - addedMs),
     };
   }
 
@@ -250,8 +286,38 @@ export class JobQueue implements AsyncDisposable {
       this.#queue = new Queue(jobsQueueName, { connection: this.#client, prefix: keyPrefix });
       this.#queue.on('error', this.#onError);
       this.#worker.run().catch(this.#onError);
+      if (this.#onChange) this.#listen(this.#onChange);
     }
     void this.#sweep.sweep();
+  }
+
+  /** Of every replica's jobs. Ends with its connection. */
+  #listen(onChange: (jobId: string) => void): void {
+    const events = new QueueEvents(jobsQueueName, {
+      connection: this.#clients.create('worker', 'outrigger:jobs-events'),
+      prefix: keyPrefix,
+    });
+    events.on('error', this.#onError);
+    for (const event of [
+      'waiting',
+      'active',
+      'delayed',
+      'progress',
+      'completed',
+      'failed',
+      'removed',
+    ] as const) {
+      events.on(event, ({ jobId }: { jobId: string }) => onChange(jobId));
+    }
+  }
+
+  #isSame(there: Job, job: ParsedJob): boolean {
+    try {
+      const { requestId, bodyHash } = this.#work.parse(there.name, there.data);
+      return requestId === job.requestId && bodyHash === job.bodyHash;
+    } catch {
+      return false;
+    }
   }
 
   /** Brings delayed jobs forward; one that is not delayed needs it not. */
@@ -270,10 +336,24 @@ export class JobQueue implements AsyncDisposable {
   }
 }
 
+/** A requestId that was used before stands for what was asked then. */
+export class RequestReused extends JobError {
+  constructor() {
+    super('BAD_REQUEST', 'requestId: it was used with another body');
+  }
+}
+
+/** 80 bits of the request's hash; BullMQ takes no id that is a number. */
+function jobIdOf(requestId: string): string {
+  return `j${requestHash(requestId).slice(0, 20)}`;
+}
+
 const jobStates = ['waiting', 'active', 'delayed', 'completed', 'failed'] as const;
 
-function isJobState(state: string): state is JobState {
-  return jobStates.some((known) => known === state);
+/** The job's own word on its end goes before what the lists said a moment ago. */
+function stateOf(listed: string, { finishedOn, failedReason }: Job): JobView['state'] {
+  if (finishedOn !== undefined) return failedReason ? 'failed' : 'completed';
+  return jobStates.find((known) => known === listed) ?? (listed === 'prioritized' ? 'waiting' : 'unknown');
 }
 
 function asStoreError(cause: unknown): never {

@@ -34,6 +34,7 @@ test('nothing set: the defaults', () => {
   expect({ problems, warnings }).toEqual({ problems: [], warnings: [] });
   expect(settings).toEqual({
     inventoryFile: './inventory.yaml',
+    jwtRoleClaim: 'role',
     listen: { host: '127.0.0.1', port: 9177 },
     dataDir: './data',
     backendInsecure: false,
@@ -85,6 +86,10 @@ test('everything set', () => {
     AGENT_JWKS_URL: 'https://id.example.net/jwks',
     AGENT_JWT_AUDIENCE: 'outrigger',
     AGENT_JWT_ISSUER: 'https://id.example.net',
+    AGENT_JWT_ROLE_CLAIM: 'realm_access.roles',
+    AGENT_JWT_ROLE_MAP: 'oncall=operator, platform = admin',
+    AGENT_JWT_HOSTS_CLAIM: 'kvm_hosts',
+    AGENT_TRUSTED_PROXIES: '127.0.0.1, 10.0.0.0/8,fd00::/8',
     AGENT_METRICS_TOKEN_FILE: pem,
     AGENT_METRICS_COMPAT: 'Tinkoff',
     AGENT_API_URL: 'http://outrigger:9177',
@@ -118,6 +123,13 @@ test('everything set', () => {
     jwksUrl: 'https://id.example.net/jwks',
     jwtAudience: 'outrigger',
     jwtIssuer: 'https://id.example.net',
+    jwtRoleClaim: 'realm_access.roles',
+    jwtRoleMap: new Map([
+      ['oncall', 'operator'],
+      ['platform', 'admin'],
+    ]),
+    jwtHostsClaim: 'kvm_hosts',
+    trustedProxies: ['127.0.0.1', '10.0.0.0/8', 'fd00::/8'],
     metricsTokenFile: pem,
     apiUrl: 'http://outrigger:9177',
   });
@@ -190,6 +202,12 @@ describe('faults name the variable and the mend', () => {
     ],
     ['AGENT_LOG_FILE', '/', /it is a folder; mend that, or unset/],
     ['AGENT_JWKS_URL', 'http://id.example.net', /AGENT_JWKS_URL must be https/],
+    ['AGENT_JWT_ROLE_MAP', 'oncall', /must be pairs such as oncall=operator/],
+    ['AGENT_JWT_ROLE_MAP', 'a=viewer,a=admin', /each once/],
+    ['AGENT_JWT_ROLE_MAP', 'a=root', /must give roles of viewer, operator, admin, not "root"/],
+    ['AGENT_TRUSTED_PROXIES', 'proxy.example.net', /must be IP addresses or networks/],
+    ['AGENT_TRUSTED_PROXIES', '10.0.0.0/33', /must be IP addresses or networks/],
+    ['AGENT_TRUSTED_PROXIES', 'true', /must be IP addresses or networks/],
     ['AGENT_API_URL', 'ftp://x', /must be a URL that begins with https:\/\/ or http:\/\//],
   ])('%s=%s', (name, value, expected) => {
     const problems = problemsOf({ AGENT_JWT_AUDIENCE: 'a', AGENT_JWT_ISSUER: 'i', [name]: value });

@@ -5,6 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { silentLog } from '../../../src/core/log.js';
 import type { PageOptions } from '../../../src/http/metrics-routes.js';
 import { type HttpServer, type HttpSources, serveHttp } from '../../../src/http/server.js';
+import { openAccess } from '../../support/access.js';
 import { until } from '../../support/until.js';
 
 let server: HttpServer | undefined;
@@ -23,6 +24,7 @@ async function serve(over: Partial<HttpSources> = {}): Promise<string> {
     host: '127.0.0.1',
     port: 0,
     metricsToken: () => undefined,
+    access: await openAccess(),
     log: silentLog,
     sources: {
       async *fleetPage() {

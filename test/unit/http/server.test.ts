@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { silentLog } from '../../../src/core/log.js';
 import { Secret } from '../../../src/core/secret.js';
 import { type HttpServer, type HttpSources, type Readiness, serveHttp } from '../../../src/http/server.js';
+import { openAccess } from '../../support/access.js';
 
 let server: HttpServer | undefined;
 
@@ -28,6 +29,7 @@ async function serve(with_: Partial<HttpSources> = {}, token?: Secret): Promise<
     port: 0,
     metricsToken: () => token,
     sources: { ...sources, ...with_ },
+    access: await openAccess(),
     log: silentLog,
   });
   return server.url;
@@ -50,13 +52,17 @@ describe('metrics', () => {
 
   it('answers 404 as a problem for a host that is not in the inventory, and for any other path', async () => {
     const url = await serve();
-    for (const [path, detail] of [
-      ['/metrics/hosts/kvm-9', 'no such host in the inventory'],
-      ['/nothing?a=b', 'nothing is at /nothing'],
+    for (const [path, type, detail] of [
+      ['/metrics/hosts/kvm-9', 'host-unknown', 'no such host in the inventory'],
+      ['/nothing?a=b', 'not-found', 'nothing is at /nothing'],
     ] as const) {
       const answer = await fetch(url + path);
       expect(answer.headers.get('content-type')).toContain('application/problem+json');
-      expect(await answer.json()).toEqual({ type: 'about:blank', status: 404, detail });
+      expect(await answer.json()).toMatchObject({
+        type: `urn:outrigger:problem:${type}`,
+        status: 404,
+        detail,
+      });
     }
   });
 
@@ -78,7 +84,9 @@ describe('metrics', () => {
     const url = await serve({ collectorPage: () => Promise.reject(new Error('password=hunter2')) });
     const answer = await fetch(`${url}/metrics/collector`);
     expect(answer.status).toBe(500);
-    expect(await answer.json()).toEqual({ type: 'about:blank', status: 500, detail: 'internal error' });
+    const text = await answer.text();
+    expect(JSON.parse(text)).toMatchObject({ type: 'urn:outrigger:problem:internal', status: 500 });
+    expect(text).not.toContain('hunter2');
   });
 });
 
@@ -107,6 +115,7 @@ describe('listening', () => {
       port,
       metricsToken: () => undefined,
       sources,
+      access: await openAccess(),
       log: silentLog,
     });
     await expect(again).rejects.toMatchObject({
