@@ -33,7 +33,7 @@ import { OwnMetrics } from './metrics/own.js';
 import type { FleetPageOptions } from './metrics/page.js';
 import type { Operations } from './ops/operation.js';
 import { loadOperations } from './ops/registry.js';
-import { HostPolls, pollerNames, pollers, type Samples } from './pollers/runner.js';
+import { HostPolls, type Samples, schedulesOf } from './pollers/runner.js';
 import { BackendLink } from './queue/backend-link.js';
 import { type StoreAddress, urlAddress } from './queue/connection.js';
 import { DataDirLock, makeDirectory } from './queue/data-dir-lock.js';
@@ -311,11 +311,8 @@ export class Service {
     // Again, and first: refusals that were only counted are written while the log is open.
     this.#parts.add(async () => this.#access?.close());
     const around = {
-      fleet: this.#fleet,
-      opsSessions: this.#opsSessions,
-      polls: this.#polls,
-      samples: this.#samples,
-      operations,
+      ...{ fleet: this.#fleet, opsSessions: this.#opsSessions, polls: this.#polls },
+      ...{ samples: this.#samples, operations },
     };
     const jobs = JobQueue.start({
       store,
@@ -369,20 +366,14 @@ export class Service {
     this.#events.retain(names);
     this.#people.chronicle.retain(names);
     for (const name of new Set([...before, ...names])) this.#api.changes.hostChanged(name);
-    const schedules = inventory.hosts.flatMap((host) =>
-      pollerNames.flatMap((poller) => {
-        const intervalMs = pollers[poller].intervalMs(host);
-        return intervalMs === undefined ? [] : [{ host: host.name, poller, intervalMs }];
-      }),
-    );
-    await this.#queue?.setSchedules(schedules);
+    await this.#queue?.setSchedules(schedulesOf(inventory.hosts));
   }
 
   /** Texts that must not be shown, whatever holds them. */
   #secrets(): string[] {
     const { redisUrl, token, apiToken } = this.#settings;
-    const redis = redisUrl ? decodeURIComponent(new URL(redisUrl.expose()).password) : '';
-    return [redis, ...[token, apiToken, this.#metricsToken].map((secret) => secret?.expose() ?? '')];
+    const redis = redisUrl && decodeURIComponent(new URL(redisUrl.expose()).password);
+    return [redis ?? '', ...[token, apiToken, this.#metricsToken].map((secret) => secret?.expose() ?? '')];
   }
 
   #collector(): CollectorState {

@@ -111,7 +111,9 @@ class Scrapes {
     const ending = new AbortController();
     const timeoutMs = timeoutOf(request.headers['x-prometheus-scrape-timeout-seconds']);
     const late = clock.after(timeoutMs, () => ending.abort(new PageEnded('late')));
-    const onClose = () => ending.abort(new PageEnded('gone'));
+    const onClose = () => {
+      if (!reply.raw.writableEnded) ending.abort(new PageEnded('gone'));
+    };
     reply.raw.once('close', onClose);
     try {
       const outcome = await this.#send(request, reply, make, ending.signal, count);
@@ -196,6 +198,7 @@ function begin(reply: FastifyReply, format: Format, gzip: boolean): void {
   reply.raw.writeHead(200, {
     'content-type': contentTypes[format],
     vary: 'accept, accept-encoding',
+    'cache-control': 'no-store',
     ...(gzip && { 'content-encoding': 'gzip' }),
   });
 }

@@ -170,3 +170,15 @@ function together(some: Changed, more: Changed): Changed {
 function isPoller(name: string): name is PollerName {
   return Object.hasOwn(pollers, name);
 }
+
+/** What is polled of these hosts, and how often. */
+export function schedulesOf(
+  hosts: readonly Host[],
+): { host: string; poller: PollerName; intervalMs: number }[] {
+  return hosts.flatMap((host) =>
+    pollerNames.flatMap((poller) => {
+      const intervalMs = pollers[poller].intervalMs(host);
+      return intervalMs === undefined ? [] : [{ host: host.name, poller, intervalMs }];
+    }),
+  );
+}

@@ -183,8 +183,9 @@ function addQueue(app: ApiApp, deps: ApiDeps): void {
     async () => {
       const queue = queueOf(deps);
       const { workers, oldestWaitingMs } = await queue.backlog();
-      const counts = await queue.stats();
-      if (!counts) throw new HttpProblem('store-away', 'the store is away');
+      const stats = await queue.stats();
+      if (!stats) throw new HttpProblem('store-away', 'the store is away');
+      const { oldestWaitMs: _, ...counts } = stats;
       return {
         name: jobsQueueName,
         ...counts,

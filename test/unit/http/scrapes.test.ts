@@ -133,7 +133,7 @@ describe('a page', () => {
       headers: { 'x-prometheus-scrape-timeout-seconds': '0.1' },
     });
     expect(answer.status).toBe(503);
-    expect(await answer.json()).toMatchObject({ detail: expect.stringContaining('/sd/prometheus') });
+    expect(await answer.json()).toMatchObject({ hint: expect.stringContaining('/sd/prometheus') });
     expect(scrapes).toEqual([['fleet', 'late', 0]]);
   });
 

@@ -13,7 +13,7 @@ describe('limits', () => {
     expect((await read(own.token('operator'))).statusCode).toBe(200);
     for (let n = 0; n < 10; n++) {
       expect((await own.app.inject({ url: '/livez' })).statusCode).toBe(200);
-      expect((await own.app.inject({ url: '/metrics' })).statusCode).toBe(200);
+      expect((await own.app.inject({ url: '/metrics/collector' })).statusCode).toBe(200);
     }
   });
 
