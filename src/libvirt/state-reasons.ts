@@ -52,6 +52,11 @@ const reasons: Record<DomainState, readonly string[]> = {
   pmsuspended: ['unknown'],
 };
 
+/** Undefined for a number that this list does not have. */
+export function reasonInWords(state: DomainState, reason: number): string | undefined {
+  return reasons[state][reason];
+}
+
 /** Undefined for a state that libvirt did not tell. */
 export function stateInWords(
   state: unknown,
@@ -61,6 +66,6 @@ export function stateInWords(
   if (name === undefined) return undefined;
   return {
     state: name,
-    reason: typeof reason === 'number' ? (reasons[name][reason] ?? `${reason}`) : 'unknown',
+    reason: typeof reason === 'number' ? (reasonInWords(name, reason) ?? `${reason}`) : 'unknown',
   };
 }

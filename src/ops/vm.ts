@@ -1,6 +1,7 @@
 // One VM as the operations see it before they decide: found by name or UUID, then known by its UUID alone.
 import type { CallOptions, LibvirtClient } from '../libvirt/client.js';
 import { type DomainRef, type DomainState, domainStates, procedures } from '../libvirt/procedures.js';
+import { reasonInWords } from '../libvirt/state-reasons.js';
 import { bounded, readTimeoutMs } from './bounds.js';
 import { asJobError, isLibvirtError } from './failure.js';
 import { JobError, quoted, type VmIdentity } from './job.js';
@@ -28,60 +29,9 @@ export type VmFacts = Facts & {
 /** The same, with more in what is written down before an act. */
 export type Recorded<F extends VmFacts> = Omit<F, 'summary'> & { readonly summary: unknown };
 
-/** virDomain…Reason, in order. */
-const reasons: Record<DomainState, readonly string[]> = {
-  nostate: ['unknown'],
-  running: [
-    'unknown',
-    'booted',
-    'migrated',
-    'restored',
-    'from-snapshot',
-    'unpaused',
-    'migration-canceled',
-    'save-canceled',
-    'wakeup',
-    'crashed',
-    'postcopy',
-    'postcopy-failed',
-  ],
-  blocked: ['unknown'],
-  paused: [
-    'unknown',
-    'user',
-    'migration',
-    'save',
-    'dump',
-    'ioerror',
-    'watchdog',
-    'from-snapshot',
-    'shutting-down',
-    'snapshot',
-    'crashed',
-    'starting-up',
-    'postcopy',
-    'postcopy-failed',
-    'api-error',
-  ],
-  shutdown: ['unknown', 'user'],
-  shutoff: [
-    'unknown',
-    'shutdown',
-    'destroyed',
-    'crashed',
-    'migrated',
-    'saved',
-    'failed',
-    'from-snapshot',
-    'daemon',
-  ],
-  crashed: ['unknown', 'panicked'],
-  pmsuspended: ['unknown'],
-};
-
 export function stateWords(state: number, reason: number): { state: DomainState; reason: string } {
   const name = domainStates[state] ?? 'nostate';
-  return { state: name, reason: reasons[name][reason] ?? 'unknown' };
+  return { state: name, reason: reasonInWords(name, reason) ?? 'unknown' };
 }
 
 /** Throws JobError VM_NOT_FOUND. */
