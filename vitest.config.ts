@@ -6,6 +6,9 @@ const unit = {
     name: 'unit',
     include: ['test/unit/**/*.test.ts', 'test/tidy.test.ts'],
     testTimeout: 10_000,
+    // One process a core runs all files: a process a file took longer to start than the tests in it.
+    isolate: false,
+    maxWorkers: 2,
   },
 };
 

@@ -27,6 +27,8 @@ beforeAll(async () => {
   service = await Service.start(lab.inventoryFile, { AGENT_API_TOKENS_FILE: tokens });
   await service.pageWhen('the host up', (page) => page.value('libvirt_up') === 1);
   await until('jobs to be taken', async () => (await ask('/queue')).status === 200);
+  // VMs are seen before the host's own figures.
+  await until('every figure of it', async () => (await ask('/hosts')).json.items[0].stale === false);
 });
 
 afterAll(async () => {
