@@ -3,13 +3,13 @@ const atATimeDefault = 8;
 
 export async function inTurns<T, R>(
   items: readonly T[],
-  ask: (item: T) => Promise<R>,
+  ask: (item: T, index: number) => Promise<R>,
   atATime = atATimeDefault,
 ): Promise<R[]> {
   const answers = new Array<R>(items.length);
   const turns = items.entries();
   const worker = async () => {
-    for (const [index, item] of turns) answers[index] = await ask(item);
+    for (const [index, item] of turns) answers[index] = await ask(item, index);
   };
   await Promise.all(Array.from({ length: Math.min(atATime, items.length) }, worker));
   return answers;

@@ -2,6 +2,7 @@
 // The whole is read at the interval of the inventory; after an event only the VMs that it named. One write is made, where
 // the inventory asks for it and over the jobs key: the period of balloon statistics. It refuses to let a stuck VM or pool
 // cost more than its own entry, which then keeps what was known.
+import { hash } from 'node:crypto';
 import { inTurns } from '../core/in-turns.js';
 import { type DomainRef, listSnapshotsFlag, type PoolRef, procedures } from '../libvirt/procedures.js';
 import { versionText } from '../libvirt/version.js';
@@ -27,6 +28,8 @@ export type DomainEntry = {
   /** libvirt did not tell in time: `details` and `snapshots` are those known before, or absent. */
   timedOut: boolean;
   details?: DomainDetails;
+  /** Of the XML that `details` were read from. */
+  xmlDigest?: string;
   /** Absent where the driver has none, or did not tell. */
   snapshots?: Snapshots;
   /** In this life of the VM its balloon was told to report, whatever came of it. */
@@ -104,25 +107,32 @@ class Reading {
     const xml = await this.#calls.ask(procedures.domainGetXmlDesc, { dom: domain, flags: 0 });
     if (xml === 'gone') return undefined;
     if (xml === 'timed-out') return { ...known, domain, timedOut: true };
-    const details = xml === 'refused' ? undefined : this.#details(domain, xml.value.xml);
+    const read = xml === 'refused' ? undefined : this.#details(domain, xml.value.xml, known);
     const snapshots = await this.#snapshots(domain);
     const told = snapshots === 'timed-out' ? known?.snapshots : snapshots;
     const isSameLife = known?.domain.id === domain.id;
     return {
       domain,
       timedOut: snapshots === 'timed-out',
-      ...(details && { details }),
+      ...read,
       ...(told && { snapshots: told }),
       ...(isSameLife && known.balloonAsked && { balloonAsked: true }),
     };
   }
 
-  #details({ name }: DomainRef, xml: string): DomainDetails | undefined {
+  /** XML is the dearest thing to read, and rarely changes. */
+  #details(
+    { name }: DomainRef,
+    xml: string,
+    known: DomainEntry | undefined,
+  ): Pick<DomainEntry, 'details' | 'xmlDigest'> {
+    const xmlDigest = hash('sha256', xml, 'base64');
+    if (known?.details && known.xmlDigest === xmlDigest) return { details: known.details, xmlDigest };
     try {
-      return readDomainDetails(xml);
+      return { details: readDomainDetails(xml), xmlDigest };
     } catch (error) {
       this.problems.add(`${name}: ${error instanceof Error ? error.message : String(error)}`);
-      return undefined;
+      return {};
     }
   }
 

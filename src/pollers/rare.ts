@@ -5,6 +5,13 @@ import type { Clock } from '../core/clock.js';
 /** Of one kind, in one poll: a piece is some twenty files as a rule. The others wait for the next poll. */
 const refreshesMax = 8;
 
+type Reading<T> = {
+  /** Whether the value has to be read again now. */
+  isOld?: (value: T) => boolean;
+  /** Of its kind, in one poll. */
+  atMost?: number;
+};
+
 type Piece = { readAtMs: number; value: unknown };
 
 export class Rare {
@@ -34,12 +41,12 @@ export class Rare {
 
   /**
    * Undefined when it does not exist, or has not had its turn yet. The first word of the key is the kind of the piece.
-   * `isOld`: whether the value has to be read again now.
+   * `read` is told the value of the last time.
    */
   async get<T>(
     key: string,
-    read: () => Promise<T | undefined>,
-    isOld: (value: T) => boolean = () => false,
+    read: (before: T | undefined) => Promise<T | undefined>,
+    { isOld = () => false, atMost = refreshesMax }: Reading<T> = {},
   ): Promise<T | undefined> {
     const kept = this.#before.get(key);
     const value = kept?.value as T | undefined;
@@ -47,12 +54,12 @@ export class Rare {
       !kept || this.#nowMs - kept.readAtMs >= this.#everyMs || (value !== undefined && isOld(value));
     const kind = key.split(' ', 1)[0] ?? '';
     const refreshes = this.#refreshes.get(kind) ?? 0;
-    if (!due || refreshes >= refreshesMax) {
+    if (!due || refreshes >= atMost) {
       if (kept) this.#pieces.set(key, kept);
       return value;
     }
     this.#refreshes.set(kind, refreshes + 1);
-    const fresh = await read();
+    const fresh = await read(value);
     this.#pieces.set(key, { readAtMs: this.#nowMs, value: fresh });
     return fresh;
   }

@@ -1,16 +1,15 @@
 // The files of a host over SFTP. Read-only by construction. Files of /proc and /sys are opened once and read again from
 // the start at each poll, in one round trip as a rule; what does not exist is not asked for again for a while; a file
 // that hangs the SFTP server (a dead NFS mount) costs that session, not the poller. Refuses unbounded anything.
-import PQueue from 'p-queue';
 import type { SFTPWrapper } from 'ssh2';
 import { type Clock, systemClock } from '../core/clock.js';
-import { withDeadline } from '../core/deadline.js';
+import { abortError } from '../core/deadline.js';
 import { HostError } from '../core/errors.js';
+import { Waits } from '../core/waits.js';
 import {
   type FileReader,
   type FilesystemStats,
   fileLimits,
-  fileMissing,
   type ReadOptions,
   readerClosed,
 } from './file-reader.js';
@@ -30,6 +29,9 @@ export type FileStat = { mode: number; isSocket: boolean };
 
 type Operation = { path: string; session: SftpSession | undefined };
 
+/** The error is kept with it: files that a host does not have are asked for in each poll. */
+type Missing = { untilMs: number; error: HostError };
+
 const operationsMax = 32;
 const missingForMs = 5 * 60_000;
 const missingMax = 1024;
@@ -40,8 +42,11 @@ const hangsMax = 2;
 export class SftpFileReader implements FileReader {
   readonly #o: SftpFileReaderOptions;
   readonly #clock: Clock;
-  readonly #operations = new PQueue({ concurrency: operationsMax });
-  readonly #missingUntil = new Map<string, number>();
+  readonly #waits: Waits;
+  /** Oldest first. */
+  readonly #queue: (() => void)[] = [];
+  #running = 0;
+  readonly #missing = new Map<string, Missing>();
   readonly #hangs = new Map<string, { count: number; avoidUntilMs: number }>();
   /** Oldest first: the SFTP server works in order, so the first of them is what it is at. */
   readonly #inFlight = new Set<Operation>();
@@ -54,6 +59,7 @@ export class SftpFileReader implements FileReader {
   constructor(o: SftpFileReaderOptions) {
     this.#o = o;
     this.#clock = o.clock ?? systemClock;
+    this.#waits = new Waits(this.#clock);
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
@@ -131,17 +137,17 @@ export class SftpFileReader implements FileReader {
   }
 
   async #remembering<T>(path: string, work: () => Promise<T>): Promise<T> {
-    const untilMs = this.#missingUntil.get(path);
-    if (untilMs !== undefined) {
-      if (this.#clock.monotonicMs() < untilMs) throw fileMissing(this.#o.host, path);
-      this.#missingUntil.delete(path);
+    const missing = this.#missing.get(path);
+    if (missing) {
+      if (this.#clock.monotonicMs() < missing.untilMs) throw missing.error;
+      this.#missing.delete(path);
     }
     try {
       return await work();
     } catch (error) {
       if (error instanceof HostError && error.code === 'FILE_MISSING') {
-        if (this.#missingUntil.size >= missingMax) this.#missingUntil.clear();
-        this.#missingUntil.set(path, this.#clock.monotonicMs() + missingForMs);
+        if (this.#missing.size >= missingMax) this.#missing.clear();
+        this.#missing.set(path, { untilMs: this.#clock.monotonicMs() + missingForMs, error });
       }
       throw error;
     }
@@ -160,37 +166,56 @@ export class SftpFileReader implements FileReader {
   }
 
   /** The watch for a hang goes on when the caller has left: its poll may be shorter than our patience. */
-  async #run<T>(path: string, o: WaitOptions, work: (session: SftpSession) => Promise<T>): Promise<T> {
+  #run<T>(path: string, o: WaitOptions, work: (session: SftpSession) => Promise<T>): Promise<T> {
     const { timeoutMs = fileLimits.fileTimeoutMs, signal } = o;
-    this.#refuseAvoided(path);
-    const operation: Operation = { path, session: undefined };
-    const value = await withDeadline(
-      (ended) =>
-        this.#operations.add(async () => {
-          if (ended.aborted) throw ended.reason;
+    return new Promise<T>((resolve, reject) => {
+      this.#refuseAvoided(path);
+      if (signal?.aborted) throw abortError(signal);
+      const operation: Operation = { path, session: undefined };
+      let left = false;
+      const leave = (error: Error) => {
+        left = true;
+        reject(error);
+      };
+      const wait = {
+        dueMs: this.#clock.monotonicMs() + timeoutMs,
+        onDue: () => {
+          this.#onHang(operation, timeoutMs);
+          leave(this.#timeout(`${path}: no answer within ${timeoutMs} ms`));
+        },
+        signal,
+        onAbort: (why: AbortSignal) => leave(abortError(why)),
+      };
+      const start = async () => {
+        try {
+          if (left) return;
           const session = await this.#live(timeoutMs);
           operation.session = session;
           this.#inFlight.add(operation);
-          const watch = this.#clock.after(timeoutMs, () => this.#onHang(operation, timeoutMs));
-          try {
-            return await work(session);
-          } finally {
-            watch.cancel();
-            this.#inFlight.delete(operation);
-          }
-        }),
-      {
-        timeoutMs,
-        signal,
-        clock: this.#clock,
-        onTimeout: () => {
-          this.#onHang(operation, timeoutMs);
-          return this.#timeout(`${path}: no answer within ${timeoutMs} ms`);
-        },
-      },
-    );
-    this.#hangs.delete(path);
-    return value;
+          resolve(await work(session));
+          this.#hangs.delete(path);
+        } catch (error) {
+          reject(error);
+        } finally {
+          this.#waits.delete(wait);
+          this.#inFlight.delete(operation);
+          this.#running--;
+          this.#queue.shift()?.();
+        }
+      };
+      this.#waits.add(wait);
+      this.#inTime(() => void start());
+    });
+  }
+
+  /** At once, or when an operation before it has ended. */
+  #inTime(start: () => void): void {
+    const begin = () => {
+      this.#running++;
+      start();
+    };
+    if (this.#running < operationsMax) begin();
+    else this.#queue.push(begin);
   }
 
   #refuseAvoided(path: string): void {

@@ -16,6 +16,7 @@ import type {
 import { abortError } from '../core/deadline.js';
 import { HostError } from '../core/errors.js';
 import { TrackedAgent } from './agent.js';
+import { batchWrites } from './batched-writes.js';
 import { type Attempt, type HandshakeStage, handshakeError, tcpError } from './connect-errors.js';
 import { describeHostKey, type HostKey } from './host-key.js';
 import { loadPrivateKey } from './keys.js';
@@ -113,7 +114,7 @@ export function openTcp(target: SshTarget, signal: AbortSignal): Promise<Socket>
     signal.addEventListener('abort', onAbort, { once: true });
     socket.once('connect', () => {
       signal.removeEventListener('abort', onAbort);
-      resolve(socket);
+      resolve(batchWrites(socket));
     });
     // Stays for good: a socket error must find a listener also between two owners.
     socket.on('error', (error) => {

@@ -19,12 +19,17 @@ type Handle = {
 };
 
 const firstReadBytes = 32 * 1024;
+/** Of a file that is known to be small: Node takes buffers below 4 KiB from a pool. */
+const smallReadBytes = 2048;
 const readBytesMin = 512;
 /** More than expected is asked for, so that growth shows in the same round trip. */
 const growthBytes = 256;
 /** What a poll reads each time on a large host; a process may open 1024 files as a rule. */
 const handlesMax = 512;
 const piecesMax = 64;
+const pageBytes = 4096;
+/** What /sys gives at most of one attribute. */
+const attributeBytes = pageBytes;
 const readOnlyFlag = 1;
 
 const status = { eof: 1, noSuchFile: 2, permissionDenied: 3, unsupported: 8 } as const;
@@ -151,20 +156,22 @@ export class SftpSession {
   async #readWhole(path: string, handle: Handle, bytesMax: number): Promise<string> {
     const pieces =
       (await this.#readAsBefore(path, handle)) ?? (await this.#readOnward(path, handle.id, bytesMax));
-    const whole = Buffer.concat(pieces);
+    const whole = pieces.length === 1 && pieces[0] ? pieces[0] : Buffer.concat(pieces);
     if (whole.length > bytesMax) throw fileTooLarge(this.#host, path, bytesMax);
     handle.layout = pieces.length <= piecesMax ? pieces.map(({ length }) => length) : undefined;
     return whole.toString('utf8');
   }
 
-  /** Piece after piece until the end: /proc gives some files a page at a time, so a short piece is not the last one. */
+  /** Piece after piece until the end. */
   async #readOnward(path: string, id: Buffer, bytesMax: number): Promise<Buffer[]> {
     const pieces: Buffer[] = [];
+    const asked = bytesMax <= attributeBytes ? smallReadBytes : firstReadBytes;
     let offset = 0;
     while (offset <= bytesMax) {
-      const piece = await this.#readAt(path, id, offset, firstReadBytes);
+      const piece = await this.#readAt(path, id, offset, asked);
       if (piece.length === 0) return pieces;
       pieces.push(piece);
+      if (isLast(path, piece, asked)) return pieces;
       offset += piece.length;
     }
     throw fileTooLarge(this.#host, path, bytesMax);
@@ -177,16 +184,20 @@ export class SftpSession {
   async #readAsBefore(path: string, handle: Handle): Promise<Buffer[] | undefined> {
     const { layout, id } = handle;
     if (!layout) return undefined;
+    const before = layout.at(-1);
+    const lastAsked = asksFor(before ?? 0);
+    const endIsKnown = before !== undefined && isLast(path, { length: before }, lastAsked);
     const asked: Promise<Buffer>[] = [];
     let offset = 0;
-    for (const length of [...layout, 0]) {
-      asked.push(this.#readAt(path, id, offset, Math.max(readBytesMin, length + growthBytes)));
+    for (const length of endIsKnown ? layout : [...layout, 0]) {
+      asked.push(this.#readAt(path, id, offset, asksFor(length)));
       offset += length;
     }
     const pieces = await Promise.all(asked);
     const end = pieces.pop();
-    const asBefore = end?.length === 0 && pieces.every((piece, index) => piece.length === layout[index]);
-    return asBefore ? pieces : undefined;
+    if (!end || !pieces.every((piece, index) => piece.length === layout[index])) return undefined;
+    if (!endIsKnown) return end.length === 0 ? pieces : undefined;
+    return isLast(path, end, lastAsked) ? [...pieces, end] : undefined;
   }
 
   async list(path: string): Promise<string[]> {
@@ -235,6 +246,20 @@ export class SftpSession {
       nameMax: number('f_namemax'),
     };
   }
+}
+
+function asksFor(expected: number): number {
+  return Math.max(readBytesMin, expected + growthBytes);
+}
+
+/**
+ * Whether nothing comes after this piece. Attributes of /sys and settings of /proc/sys are given whole. Other files of /proc are
+ * given as many lines at a time as fit in a page, so that a short piece may have more behind it; but where half a page was left,
+ * the next line would have fit.
+ */
+function isLast(path: string, piece: { length: number }, asked: number): boolean {
+  if (piece.length === 0 || piece.length >= asked) return piece.length === 0;
+  return piece.length < pageBytes / 2 || /^\/(sys|proc\/sys)\//.test(path);
 }
 
 function codeOf(error: unknown): unknown {

@@ -4,7 +4,7 @@ import { HostError } from '../../../src/core/errors.js';
 import { LibvirtError, libvirtCode } from '../../../src/libvirt/errors.js';
 import type { DomainRef } from '../../../src/libvirt/procedures.js';
 import { type DetailsSample, detailsPoller } from '../../../src/pollers/details.js';
-import { domainJobsPoller } from '../../../src/pollers/domain-jobs.js';
+import { type DomainJobsSample, domainJobsPoller } from '../../../src/pollers/domain-jobs.js';
 import type { HostReaders, PollContext } from '../../../src/pollers/poller.js';
 import { FakeClock } from '../../support/fake-clock.js';
 import { aHost } from '../../support/host.js';
@@ -289,6 +289,33 @@ describe("libvirt's own jobs", () => {
     expect(sample).toEqual({
       takenAtMs: 1_000,
       domains: [{ name: 'web', job: { type: 2, timeElapsed: 1_500 } }],
+      round: 0,
     });
+  });
+
+  it('are asked at each poll where there is one, and elsewhere of a fourth of the VMs at a time', async () => {
+    domains = Array.from({ length: 100 }, (_, n) => vm(`web-${n}`, n + 1));
+    let asked: string[] = [];
+    answers.domainGetJobInfo = ({ dom }) => {
+      asked.push(dom.name);
+      return { type: dom.name === 'web-99' ? 2 : 0 };
+    };
+    let sample: DomainJobsSample | undefined;
+    const round = async () => {
+      asked = [];
+      sample = await domainJobsPoller.poll(readers, {
+        host: aHost(),
+        signal: new AbortController().signal,
+        clock: new FakeClock(1_000),
+        ...(sample && { previous: sample }),
+      });
+      expect(sample.domains).toHaveLength(100);
+      return asked;
+    };
+    expect(await round()).toHaveLength(100);
+    const later = [await round(), await round(), await round(), await round()];
+    for (const names of later) expect(names.length).toBeLessThanOrEqual(26);
+    for (const names of later) expect(names).toContain('web-99');
+    expect(new Set(later.flat()).size).toBe(100);
   });
 });

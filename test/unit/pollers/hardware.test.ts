@@ -292,18 +292,19 @@ describe('network devices', () => {
 });
 
 describe('how much is read', () => {
-  const manyDevices = Array.from({ length: 300 }, (_, n) => `vnet${n}`);
-  const largeHost = () =>
+  const named = (prefix: string, length: number) => Array.from({ length }, (_, n) => `${prefix}${n}`);
+  const largeHost = (names: readonly string[]) =>
     new CountedFiles({
       '/proc/sys/kernel/random/boot_id': 'one\n',
       '/proc/sys/kernel/hostname': 'kvm-01\n',
-      '/proc/net/dev': netDev(manyDevices),
-      ...Object.assign({}, ...manyDevices.map((name) => device(name))),
+      '/proc/net/dev': netDev(names),
+      ...Object.assign({}, ...names.map((name) => device(name))),
     });
-  const sysfs = (paths: readonly string[]) => paths.filter((path) => path.startsWith('/sys/class/net/vnet'));
+  const sysfs = (paths: readonly string[]) =>
+    paths.filter((path) => /^\/sys\/class\/net\/(eth|vnet)/.test(path));
 
   it('of a host with hundreds of devices is bounded in every poll, and complete after a few', async () => {
-    const files = largeHost();
+    const files = largeHost(named('eth', 300));
     let sample: SystemSample | undefined;
     const most: number[] = [];
     for (let round = 0; round < 40; round++) {
@@ -318,15 +319,29 @@ describe('how much is read', () => {
     expect(files.lists).toEqual([]);
   });
 
-  it('watches the devices of the host before those of guests', async () => {
-    const files = largeHost();
-    const guests = manyDevices.slice(0, 100);
-    files.texts.set('/proc/net/dev', netDev([...guests, 'eth0', 'br0']));
-    for (const [path, text] of Object.entries({ ...device('eth0'), ...device('br0') }))
-      files.texts.set(path, text);
-    const { netDevices } = await poll(files);
-    const counted = (netDevices ?? []).filter(({ receiveNohandler }) => receiveNohandler !== undefined);
-    expect(counted.map((net) => net.device)).toEqual([...guests.slice(0, 30), 'eth0', 'br0']);
+  it('of guests is one device a poll, however many there are; it is read whole again when it changed', async () => {
+    const clock = new FakeClock();
+    const files = largeHost(['eth0', ...named('vnet', 30)]);
+    let sample: SystemSample | undefined;
+    const read = async () => {
+      files.forget();
+      sample = await poll(files, sample, clock);
+      return sysfs(files.reads).filter((path) => path.includes('vnet'));
+    };
+    for (let round = 0; round < 30; round++) expect((await read()).length).toBeLessThanOrEqual(22);
+    expect(sample?.netClasses).toHaveLength(31);
+    expect(await read()).toEqual([]);
+    const counted = (sample?.netDevices ?? []).filter(
+      ({ receiveNohandler }) => receiveNohandler !== undefined,
+    );
+    expect(counted.map((net) => net.device)).toEqual(['eth0']);
+    files.texts.set('/sys/class/net/vnet0/mtu', '9000\n').set('/sys/class/net/vnet1/mtu', '9000\n');
+    files.texts.set('/sys/class/net/vnet1/carrier_changes', '3\n');
+    await clock.advance(300_000);
+    expect(await read()).toHaveLength(2);
+    expect((await read()).length).toBeGreaterThan(20);
+    const mtu = new Map(sample?.netClasses?.map((net) => [net.device, net.values.mtu]));
+    expect([mtu.get('vnet0'), mtu.get('vnet1')]).toEqual([1500, 9000]);
   });
 
   it('a device whose state moved is read anew at once, the others are not', async () => {
@@ -347,7 +362,7 @@ describe('how much is read', () => {
 
   it('what rarely changes is read again when it is old, and after a boot', async () => {
     const clock = new FakeClock();
-    const files = largeHost();
+    const files = largeHost(named('eth', 2));
     const first = await poll(files, undefined, clock);
     const rename = (name: string) => files.texts.set('/proc/sys/kernel/hostname', `${name}\n`);
     rename('two');

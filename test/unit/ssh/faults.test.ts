@@ -266,7 +266,7 @@ describe('SFTP servers', () => {
   const bytes = (text: string) => Buffer.from(text);
 
   it('are asked for everything in one round trip once the shape of a file is known', async () => {
-    const pages = ['a'.repeat(4000), 'b'.repeat(300)];
+    const pages = ['a'.repeat(4000), 'b'.repeat(3000)];
     let held: (() => void)[] = [];
     let holding = 0;
     const { port } = await sftpServer((sftp) => {
@@ -285,6 +285,29 @@ describe('SFTP servers', () => {
     // No answer before all three requests are in: one after the other would never end.
     holding = 3;
     expect(await files.read('/proc/x', { timeoutMs: 2_000 })).toBe(pages.join(''));
+  });
+
+  it('are not asked what comes after less than half a page, or after an attribute of /sys', async () => {
+    const texts = new Map([
+      ['/proc/short', 'a'.repeat(2000)],
+      ['/sys/long', 'b'.repeat(3000)],
+      ['/proc/long', 'c'.repeat(3000)],
+    ]);
+    const asked: string[] = [];
+    const { port } = await sftpServer((sftp) => {
+      sftp.on('OPEN', (id, path) => sftp.handle(id, bytes(path)));
+      sftp.on('READ', (id, handle: Buffer, offset: number, length: number) => {
+        asked.push(`${handle}`);
+        const rest = bytes(texts.get(`${handle}`) ?? '').subarray(offset, offset + length);
+        if (rest.length > 0) sftp.data(id, rest);
+        else sftp.status(id, STATUS_CODE.EOF);
+      });
+    });
+    const files = await (await connect(port)).files();
+    for (const round of ['first', 'as before'])
+      for (const [path, text] of texts) expect([round, await files.read(path)]).toEqual([round, text]);
+    const once = ['/proc/short', '/sys/long', '/proc/long', '/proc/long'];
+    expect(asked).toEqual([...once, ...once]);
   });
 
   it('may change a file between two reads: what comes is of one moment', async () => {

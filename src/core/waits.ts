@@ -1,0 +1,81 @@
+// Deadlines and signals of many short waits, with one timer for all of them and one listener a signal: a poll waits a hundred
+// times for a host, and a fleet polls a hundred times a second. For a single wait, deadline.ts is simpler. It refuses to know what
+// is awaited.
+import type { Clock, Timer } from './clock.js';
+
+export type Wait = {
+  /** On the monotonic clock. */
+  readonly dueMs: number;
+  readonly onDue: () => void;
+  readonly signal?: AbortSignal | undefined;
+  /** Called at most once; the wait goes on until it is due or deleted. */
+  readonly onAbort: (signal: AbortSignal) => void;
+};
+
+type Listener = { readonly waits: Set<Wait>; readonly onAbort: () => void };
+
+export class Waits {
+  readonly #clock: Clock;
+  readonly #waits = new Set<Wait>();
+  readonly #listeners = new Map<AbortSignal, Listener>();
+  #timer: Timer | undefined;
+  #firesAtMs = Number.POSITIVE_INFINITY;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Its signal must not have been aborted yet. */
+  add(wait: Wait): void {
+    this.#waits.add(wait);
+    if (wait.dueMs < this.#firesAtMs) this.#fireAt(wait.dueMs);
+    if (wait.signal) this.#listen(wait.signal).waits.add(wait);
+  }
+
+  delete(wait: Wait): void {
+    if (!this.#waits.delete(wait)) return;
+    if (wait.signal) this.#leave(wait.signal, wait);
+  }
+
+  #listen(signal: AbortSignal): Listener {
+    const known = this.#listeners.get(signal);
+    if (known) return known;
+    const waits = new Set<Wait>();
+    const onAbort = () => {
+      this.#listeners.delete(signal);
+      for (const wait of waits) wait.onAbort(signal);
+    };
+    const listener = { waits, onAbort };
+    this.#listeners.set(signal, listener);
+    signal.addEventListener('abort', onAbort, { once: true });
+    return listener;
+  }
+
+  #leave(signal: AbortSignal, wait: Wait): void {
+    const listener = this.#listeners.get(signal);
+    if (!listener?.waits.delete(wait) || listener.waits.size > 0) return;
+    this.#listeners.delete(signal);
+    signal.removeEventListener('abort', listener.onAbort);
+  }
+
+  #fireAt(dueMs: number): void {
+    this.#timer?.cancel();
+    this.#firesAtMs = dueMs;
+    this.#timer = this.#clock.after(Math.max(0, dueMs - this.#clock.monotonicMs()), () => this.#fire());
+  }
+
+  #fire(): void {
+    this.#firesAtMs = Number.POSITIVE_INFINITY;
+    const nowMs = this.#clock.monotonicMs();
+    let nextMs = Number.POSITIVE_INFINITY;
+    for (const wait of [...this.#waits]) {
+      if (wait.dueMs > nowMs) {
+        nextMs = Math.min(nextMs, wait.dueMs);
+        continue;
+      }
+      this.delete(wait);
+      wait.onDue();
+    }
+    if (nextMs < this.#firesAtMs) this.#fireAt(nextMs);
+  }
+}
