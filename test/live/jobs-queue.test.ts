@@ -188,10 +188,12 @@ describe('the VM', () => {
         running--;
       };
     }
-    const answers = await Promise.all(Array.from({ length: 40 }, () => b.caller.ask('stop', request())));
-    expect(answers.every(({ result }) => result?.outcome === 'changed')).toBe(true);
+    await until('both engines to act', async () => {
+      const answers = await Promise.all(Array.from({ length: 40 }, () => b.caller.ask('stop', request())));
+      expect(answers.every(({ result }) => result?.outcome === 'changed')).toBe(true);
+      return engines.every(({ work }) => work.acted.length > 0);
+    });
     expect(most).toBe(1);
-    expect(engines.every(({ work }) => work.acted.length > 0)).toBe(true);
   });
 
   it('whose lock was lost is not touched: the job goes back and is done once', async () => {
