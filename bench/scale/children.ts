@@ -24,10 +24,9 @@ export type Probed = {
   };
   fresh: {
     args: { hosts: readonly string[]; sinceMs: number };
-    answer: { count: number; lastMs: number };
+    answer: { count: number; lastMs: number; missing: string[] };
   };
-  profile: { args: { forMs: number; file: string }; answer: { cpuMs: number; tookMs: number } };
-  heap: { args: Record<string, never>; answer: NodeJS.MemoryUsage };
+  profile: { args: { forMs: number; file: string }; answer: { tookMs: number } };
 };
 
 /** On the machine's monotonic clock, as the probe reads it. */

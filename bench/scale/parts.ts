@@ -7,7 +7,7 @@ export type CpuProfile = {
   timeDeltas: number[];
 };
 
-export type Part = string;
+type Part = string;
 /** The first pattern that fits a file's URL says whose it is. */
 const partOfFile: readonly (readonly [RegExp, Part])[] = [
   [
@@ -22,6 +22,7 @@ const partOfFile: readonly (readonly [RegExp, Part])[] = [
     /node_modules\/(bullmq|ioredis|@ioredis|redis-parser|msgpackr|cron-parser|denque|standard-as-callback|uuid)\/|dist\/queue\//,
     'BullMQ',
   ],
+  [/dist\/http\/(chronicle|changes|pages|api)/, 'API and pages for people'],
   [
     /dist\/metrics\/|dist\/http\/|node_modules\/(fastify|@fastify|prom-client|find-my-way|light-my-request|avvio)\//,
     'rendering',
@@ -34,10 +35,12 @@ const partOfFile: readonly (readonly [RegExp, Part])[] = [
   [/dist\/|node_modules\//, 'other'],
 ];
 
+export type SelfTime = { what: string; ms: number; part: Part };
+
 export type CpuParts = {
   /** Of the JavaScript thread, milliseconds; without idling. */
   parts: Map<Part, number>;
-  top: { what: string; ms: number; part: Part }[];
+  top: SelfTime[];
 };
 
 const topMax = 25;
@@ -49,14 +52,14 @@ export function cpuParts({ nodes, samples, timeDeltas }: CpuProfile): CpuParts {
   });
   const byId = new Map(nodes.map((node) => [node.id, node]));
   const parts = new Map<Part, number>();
-  const functions = new Map<string, { what: string; ms: number; part: Part }>();
+  const functions = new Map<string, SelfTime>();
   const walk = (id: number, above: Part): void => {
     const node = byId.get(id);
     if (!node) return;
     const { functionName, url, lineNumber } = node.callFrame;
     const part = partOf(functionName, url) ?? above;
     const ms = (selfUs.get(id) ?? 0) / 1000;
-    if (ms > 0 && part !== 'idle') {
+    if (ms > 0 && part !== 'idle' && part !== 'this measurement') {
       parts.set(part, (parts.get(part) ?? 0) + ms);
       const what = `${functionName || '(anonymous)'} ${url.replace(/^.*\/(dist|node_modules)\//, '')}:${lineNumber + 1}`;
       const entry = functions.get(`${what} ${part}`) ?? { what, ms: 0, part };

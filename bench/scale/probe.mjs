@@ -11,6 +11,7 @@ import { SampleStore } from '../../dist/fleet/samples.js';
 const pollers = ['vms', 'system'];
 const resolutionMs = 10;
 const profileEveryUs = 1_000;
+const missingMax = 5;
 /** On the machine's monotonic clock, which the parent reads too. */
 const nowMs = () => Number(process.hrtime.bigint()) / 1e6;
 
@@ -66,17 +67,21 @@ const orders = {
       },
     };
   },
-  /** How many of these hosts have both samples from after that time, and when the last of them got it. */
+  /** How many of these hosts have both samples from after that time, when the last of them got it, and some that have not. */
   fresh({ hosts, sinceMs }) {
     let count = 0;
     let lastMs = 0;
+    const missing = [];
     for (const host of hosts) {
       const bothMs = Math.min(...pollers.map((poller) => putMs.get(poller).get(host) ?? 0));
-      if (bothMs <= sinceMs) continue;
+      if (bothMs <= sinceMs) {
+        if (missing.length < missingMax) missing.push(host);
+        continue;
+      }
       count++;
       lastMs = Math.max(lastMs, bothMs);
     }
-    return { count, lastMs };
+    return { count, lastMs, missing };
   },
   async profile({ forMs, file }) {
     const session = new Session();
@@ -84,18 +89,13 @@ const orders = {
     await session.post('Profiler.enable');
     await session.post('Profiler.setSamplingInterval', { interval: profileEveryUs });
     await session.post('Profiler.start');
-    const before = process.cpuUsage();
     const startMs = nowMs();
     await delay(forMs);
-    const { user, system } = process.cpuUsage(before);
     const tookMs = nowMs() - startMs;
     const { profile } = await session.post('Profiler.stop');
     session.disconnect();
     await writeFile(file, JSON.stringify(profile));
-    return { cpuMs: (user + system) / 1000, tookMs };
-  },
-  heap() {
-    return process.memoryUsage();
+    return { tookMs };
   },
 };
 
