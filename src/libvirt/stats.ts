@@ -1,13 +1,21 @@
-// Decodes the answer to virConnectGetAllDomainStats: the hot path, some 5,000 fields per host and poll. A field's name and
-// a domain's name become strings once; after that their bytes are only compared with what came at the same place the last
-// time, so a steady poll hashes nothing and makes no string. Counters become the nearest double, without BigInt. Names and
-// units stay libvirt's own (ns, KiB, bytes). It refuses to interpret: a field that it does not know is kept in `other`.
+// Decodes the answer to virConnectGetAllDomainStats: the hot path, some 5,000 fields per host and poll. How a domain's fields
+// were laid out the last time is remembered (stats-layout.ts), so that a steady poll compares bytes and reads numbers: it
+// hashes nothing and makes no string, and a record in which nothing changed is the same object as last time. Counters become the nearest double, without BigInt. Names and units stay libvirt's own
+// (ns, KiB, bytes). It refuses to interpret: a field that it does not know is kept in `other`.
 import { type DomainRef, domainsMax } from './procedures.js';
+import { type Field, fieldNamed } from './stats-field.js';
+import {
+  type Layout,
+  type LayoutField,
+  LayoutLearner,
+  type LayoutRecord,
+  recordFrom,
+  type StatRecord,
+} from './stats-layout.js';
 import { int, string, struct, typedParamNumber, uuid } from './wire/codec.js';
 import { protocolError, XdrReader } from './wire/xdr.js';
 
-/** Key = what follows the group (and index) in libvirt's field name. Booleans are 0 and 1. */
-export type StatRecord = Record<string, number | string | undefined>;
+export type { StatRecord } from './stats-layout.js';
 
 /** The well-known keys of a group; a key that libvirt left out is absent. */
 type Stats<Numbers extends string, Texts extends string = never> = StatRecord & {
@@ -67,7 +75,7 @@ export type DirtyrateStats = Stats<
   'calc_mode'
 >;
 
-/** Groups that libvirt left out are empty. In the lists the index is libvirt's own; a number it skipped is an empty record. */
+/** Not to be written to: polls share the records that did not change. Groups that libvirt left out are empty. In the lists the index is libvirt's own; a number it skipped is an empty record. */
 export type DomainStats = {
   domain: DomainRef;
   state: StateStats;
@@ -97,49 +105,37 @@ export const statsFlag = { nowait: 0x2000_0000, backing: 0x4000_0000, enforce: 0
 const replyFieldsMax = 524_288;
 /** In one reply: elements of `vcpus`, `nets`, `blocks` and `iothreads`, skipped ones included. */
 const replyElementsMax = 262_144;
-/** A field with a higher index goes to `other`. */
-const elementIndexMax = 16_383;
-/** Different field names remembered per connection. */
-const fieldsRememberedMax = 65_536;
-/** libvirt's own limit is 80. */
-const fieldCharsRememberedMax = 128;
-/** A longer text (a disk's path, say) is made anew each time. */
-const textCharsRememberedMax = 1024;
 const paramBytesMin = 12;
 const recordBytesMin = 28;
-
-type RecordGroup = 'state' | 'cpu' | 'balloon' | 'vcpu' | 'perf' | 'memory' | 'dirtyrate' | 'other';
-type ListGroup = 'vcpus' | 'nets' | 'blocks' | 'iothreads';
 
 /** How something was written on the wire. */
 type Words = readonly number[];
 
-/** Where a field's value belongs. `place` is the same for all fields of one record. */
-type Field = { words: Words; place: number; key: string } & (
-  | { group: RecordGroup; index: undefined }
-  | { group: ListGroup; index: number }
-);
-
-type Text = { text: string; words: Words };
-
 /** What came the last time for one domain, to compare with. `position`: where in the reply. */
 type Memory = {
-  domain: DomainRef;
-  words: Words;
+  readonly domain: DomainRef;
+  readonly words: Words;
   position: number;
-  fields: Field[];
-  texts: (Text | undefined)[];
+  /** The other three are of use only while there is one. */
+  layout: Layout | undefined;
+  /** Of each field; 0 for texts. */
+  values: Float64Array;
+  /** In the order in which they came. */
+  texts: string[];
+  stats: DomainStats | undefined;
 };
 
 type Budget = { fields: number; elements: number };
 
 const domainCodec = struct<DomainRef>({ name: string, uuid, id: int });
+const twoTo32 = 4_294_967_296;
 const none: StatRecord = Object.freeze({});
+const noValues = new Float64Array(0);
+const nothingYet = { layout: undefined, values: noValues, texts: [], stats: undefined };
 const noRecords = Object.freeze([]) as unknown as StatRecord[];
 
-/** One per connection: what it remembers belongs to one host. */
+/** One per connection: what it remembers of domains belongs to one host. */
 export class DomainStatsDecoder {
-  readonly #fields = new Map<string, Field>();
   #memories: Memory[] = [];
 
   /** Throws PROTOCOL_ERROR when the payload makes no sense; nothing it returns shares memory with the payload. */
@@ -149,52 +145,122 @@ export class DomainStatsDecoder {
     const budget: Budget = { fields: replyFieldsMax, elements: replyElementsMax };
     const all: DomainStats[] = [];
     for (let left = reader.count(recordBytesMin, domainsMax); left > 0; left--) {
-      all.push(this.#record(reader, recall.next(reader), budget));
+      all.push(decodeRecord(reader, recall.next(reader), budget));
     }
     this.#memories = recall.seen;
     return all;
   }
+}
 
-  #record(reader: XdrReader, memory: Memory, budget: Budget): DomainStats {
-    const stats = emptyStats(memory.domain);
-    const { fields, texts } = memory;
-    const count = reader.count(paramBytesMin, budget.fields);
-    budget.fields -= count;
-    let record = none;
-    let place = -1;
-    let textCount = 0;
-    for (let index = 0; index < count; index++) {
-      let field = fields[index];
-      if (field === undefined || !reader.skipWords(field.words)) {
-        field = this.#field(reader);
-        fields[index] = field;
-      }
-      if (field.place !== place) {
-        place = field.place;
-        record = recordOf(stats, field, budget);
-      }
-      const type = reader.uint();
-      if (type === typedParamNumber.string) {
-        record[field.key] = textOf(reader, texts, textCount++);
-      } else {
-        record[field.key] = numberOf(reader, type);
-      }
-    }
-    fields.length = count;
-    texts.length = textCount;
-    return stats;
-  }
-
-  #field(reader: XdrReader): Field {
+function decodeRecord(reader: XdrReader, memory: Memory, budget: Budget): DomainStats {
+  const count = reader.count(paramBytesMin, budget.fields);
+  budget.fields -= count;
+  const { layout, stats } = memory;
+  // What fails half way has spoilt the values: they are of use again when all has gone well.
+  memory.layout = undefined;
+  if (layout?.fields.length === count && stats !== undefined && layout.elements <= budget.elements) {
     const start = reader.position;
-    const text = reader.string();
-    const known = this.#fields.get(text);
-    if (known) return known;
-    const field = fieldOf(text, reader.wordsSince(start));
-    const rememberable = text.length <= fieldCharsRememberedMax && this.#fields.size < fieldsRememberedMax;
-    if (rememberable) this.#fields.set(text, field);
-    return field;
+    const next = readAsBefore(reader, layout, memory, stats);
+    if (next !== undefined) {
+      budget.elements -= layout.elements;
+      memory.layout = layout;
+      memory.stats = next;
+      return next;
+    }
+    reader.seek(start);
   }
+  memory.stats = readAnew(reader, count, memory, budget);
+  return memory.stats;
+}
+
+/** Reads fields whose names and types must be those of `layout`; undefined when they are not. */
+function readAsBefore(
+  reader: XdrReader,
+  layout: Layout,
+  { values, texts }: Memory,
+  last: DomainStats,
+): DomainStats | undefined {
+  const { words, fields, changed } = layout;
+  const { view } = reader;
+  changed.fill(0);
+  let at = reader.position;
+  let word = 0;
+  for (let index = 0; index < fields.length; index++) {
+    const { type, wordsEnd, valueBytesMin, record, text } = fields[index] as LayoutField;
+    if (at + (wordsEnd - word) * 4 + valueBytesMin > view.byteLength) return undefined;
+    for (; word < wordsEnd; word++, at += 4) if (view.getInt32(at) !== words[word]) return undefined;
+    let value = 0;
+    if (type === typedParamNumber.ullong) {
+      const high = view.getUint32(at);
+      const low = view.getUint32(at + 4);
+      value = high === 0 ? low : high * twoTo32 + low;
+      at += 8;
+    } else {
+      reader.seek(at);
+      if (text !== undefined) {
+        if (textChanged(reader, texts, text)) changed[record] = 1;
+      } else value = numberOf(reader, type);
+      at = reader.position;
+    }
+    if (values[index] !== value) {
+      values[index] = value;
+      changed[record] = 1;
+    }
+  }
+  reader.seek(at);
+  return withChanges(layout, values, texts, last);
+}
+
+/** `last`, with new records in the places of those that changed. */
+function withChanges(
+  { lists, records, changed }: Layout,
+  values: Float64Array,
+  texts: readonly string[],
+  last: DomainStats,
+): DomainStats {
+  const stats = { ...last };
+  for (const list of lists) stats[list] = last[list].slice();
+  for (let index = 0; index < records.length; index++) {
+    if (changed[index] === 0) continue;
+    const record = records[index] as LayoutRecord;
+    const made = recordFrom(record, values, texts);
+    if (record.index === undefined) stats[record.group] = made;
+    else stats[record.group][record.index] = made;
+  }
+  return stats;
+}
+
+/** Reads whatever there is, and remembers it and its layout for the next time. */
+function readAnew(reader: XdrReader, count: number, memory: Memory, budget: Budget): DomainStats {
+  const stats = emptyStats(memory.domain);
+  const learner = new LayoutLearner();
+  const values: number[] = [];
+  const texts: string[] = [];
+  let record = none;
+  let place = -1;
+  for (let index = 0; index < count; index++) {
+    const field = fieldNamed(reader.string());
+    if (field.place !== place) {
+      place = field.place;
+      record = recordOf(stats, field, budget);
+    }
+    const type = reader.uint();
+    learner.see(field, type);
+    if (type === typedParamNumber.string) {
+      const text = reader.string();
+      record[field.key] = text;
+      texts.push(text);
+      values.push(0);
+    } else {
+      const value = numberOf(reader, type);
+      record[field.key] = value;
+      values.push(value);
+    }
+  }
+  memory.layout = learner.layout();
+  memory.values = memory.layout ? Float64Array.from(values) : noValues;
+  memory.texts = memory.layout ? texts : [];
+  return stats;
 }
 
 /** Finds what is remembered of the next domain: nearly always the one that followed last time. */
@@ -225,7 +291,7 @@ class Recall {
     const known = this.#byKey.get(keyOf(domain));
     if (known) return known;
     const words = reader.wordsSince(start);
-    return { domain, words, position: this.#before.length, fields: [], texts: [] };
+    return { domain, words, position: this.#before.length, ...nothingYet };
   }
 }
 
@@ -233,13 +299,14 @@ function keyOf({ name, uuid, id }: DomainRef): string {
   return `${uuid} ${id} ${name}`;
 }
 
-function textOf(reader: XdrReader, texts: Memory['texts'], index: number): string {
-  const last = texts[index];
-  if (last !== undefined && reader.skipWords(last.words)) return last.text;
-  const start = reader.position;
+/** Reads a text, in the place of the one of last time when it is another. */
+function textChanged(reader: XdrReader, texts: string[], index: number): boolean {
+  const last = texts[index] ?? '';
+  if (reader.skipAscii(last)) return false;
   const text = reader.string();
-  texts[index] = text.length > textCharsRememberedMax ? undefined : { text, words: reader.wordsSince(start) };
-  return text;
+  if (text === last) return false;
+  texts[index] = text;
+  return true;
 }
 
 function numberOf(reader: XdrReader, type: number): number {
@@ -259,41 +326,6 @@ function numberOf(reader: XdrReader, type: number): number {
     default:
       throw protocolError(`a value of the unknown type ${type}`);
   }
-}
-
-const recordGroups: readonly RecordGroup[] = [
-  'other',
-  'state',
-  'cpu',
-  'balloon',
-  'vcpu',
-  'perf',
-  'memory',
-  'dirtyrate',
-];
-const listGroups = new Map<string, ListGroup>([
-  ['vcpu', 'vcpus'],
-  ['net', 'nets'],
-  ['block', 'blocks'],
-  ['iothread', 'iothreads'],
-]);
-const listOrder = [...listGroups.keys()];
-/** group, index, key; a key of digits alone would turn the record into an array. */
-const fieldForm = /^([a-z]+)\.(?:(0|[1-9]\d{0,4})\.)?(.*\D.*)$/s;
-
-function fieldOf(text: string, words: Words): Field {
-  const [, head = '', digits, key = ''] = fieldForm.exec(text) ?? [];
-  const list = listGroups.get(head);
-  const index = Number(digits);
-  if (list !== undefined && index <= elementIndexMax) {
-    const place = recordGroups.length + index * listGroups.size + listOrder.indexOf(head);
-    return { words, place, key, group: list, index };
-  }
-  const group = recordGroups.find((name) => name === head);
-  if (group === undefined || group === 'other' || digits !== undefined) {
-    return { words, place: 0, key: /\D/.test(text) ? text : `.${text}`, group: 'other', index: undefined };
-  }
-  return { words, place: recordGroups.indexOf(group), key, group, index: undefined };
 }
 
 /** The record that `field` belongs to; made when its first value comes. */

@@ -7,6 +7,7 @@ import { HostError } from '../../core/errors.js';
 export const stringBytesMax = 4 * 1024 * 1024;
 
 const twoTo32 = 4_294_967_296;
+const asciiMax = 0x7f;
 
 export function protocolError(message: string): HostError {
   return new HostError('PROTOCOL_ERROR', {
@@ -34,6 +35,17 @@ export class XdrReader {
   /** Bytes read so far. */
   get position(): number {
     return this.#at;
+  }
+
+  /** Over all of the bytes, for loops that read without this reader's help; `seek` then takes it along. */
+  get view(): DataView {
+    return this.#view;
+  }
+
+  /** Goes on reading at `position`. */
+  seek(position: number): void {
+    if (position < 0 || position > this.#bytes.length) throw new RangeError(`no position ${position}`);
+    this.#at = position;
   }
 
   int(): number {
@@ -81,6 +93,20 @@ export class XdrReader {
       if (view.getInt32(at + offset) !== expected[index]) return false;
     }
     this.#at = at + size;
+    return true;
+  }
+
+  /** Reads the next string if it is `expected` and plain ASCII, else reads nothing. */
+  skipAscii(expected: string): boolean {
+    const at = this.#at;
+    const { length } = expected;
+    const left = this.#bytes.length - at;
+    if (left < 4 || this.#view.getUint32(at) !== length || padded(length) > left - 4) return false;
+    for (let index = 0; index < length; index++) {
+      const byte = this.#view.getUint8(at + 4 + index);
+      if (byte > asciiMax || byte !== expected.charCodeAt(index)) return false;
+    }
+    this.#at = at + 4 + padded(length);
     return true;
   }
 

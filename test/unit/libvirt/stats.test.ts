@@ -40,7 +40,42 @@ describe('a recorded reply', () => {
     const second = decoder.decode(recorded);
     expect(second).toEqual(first);
     expect(second[0]?.domain).toBe(first[0]?.domain);
-    expect(second[0]?.blocks[0]).not.toBe(first[0]?.blocks[0]);
+  });
+
+  it('shares what did not change with the last sample, and leaves that as it was', () => {
+    const [first] = decode([
+      'cpu.time=1',
+      'net.count=1',
+      'net.0.rx.bytes=5',
+      'net.1.rx.bytes=6',
+      'block.count=0',
+    ]);
+    const [second] = decode([
+      'cpu.time=1',
+      'net.count=1',
+      'net.0.rx.bytes=5',
+      'net.1.rx.bytes=7',
+      'block.count=0',
+    ]);
+    expect(second?.cpu).toBe(first?.cpu);
+    expect(second?.nets[0]).toBe(first?.nets[0]);
+    expect([first?.nets, second?.nets]).toEqual([
+      [{ 'rx.bytes': 5 }, { 'rx.bytes': 6 }],
+      [{ 'rx.bytes': 5 }, { 'rx.bytes': 7 }],
+    ]);
+  });
+
+  it('tells the new values after a reply that broke off half way', () => {
+    const before = encode([{ dom: guest('a'), params: ['cpu.time=1', 'cpu.user=1'].map(param) }]);
+    const after = encode([{ dom: guest('a'), params: ['cpu.time=2', 'cpu.user=1'].map(param) }]);
+    decoder.decode(before);
+    expect(() => decoder.decode(after.subarray(0, -8))).toThrow();
+    expect(decoder.decode(after)[0]?.cpu).toEqual({ time: 2, user: 1 });
+  });
+
+  it('does not take letters that only look like the bytes of last time', () => {
+    decode(['net.0.name=Ã¼']);
+    expect(decode(['net.0.name=ü'])[0]?.nets).toEqual([{ name: 'ü' }]);
   });
 
   it('agrees with the generic codec', () => {

@@ -1,0 +1,99 @@
+// One window of measuring: what the service, its store, the simulated fleet and everything else on the machine took meanwhile,
+// how old samples grew, how late the event loop was, and how long pages took.
+import { setTimeout as delay } from 'node:timers/promises';
+import type { ServiceProcess, SimProcess } from './children.js';
+import { cpuSeconds, machineBusySeconds, residentBytes } from './proc.js';
+import { Scraper } from './scrape.js';
+
+export type Quantiles = { count: number; p50: number; p99: number; max: number };
+
+export type WindowFigures = {
+  seconds: number;
+  /** Shares of one core. */
+  cpu: { service: number; store: number; sim: number; bench: number; others: number };
+  residentBytes: { service: number; store: number; sim: number };
+  /** Ages in ms that samples reached right before the next one came. */
+  freshness: { all: Quantiles; vms: Quantiles; system: Quantiles };
+  loop: { p50Ms: number; p99Ms: number; maxMs: number };
+  hostPage: { ms: Quantiles; bytes: number; failed: number };
+};
+
+export type WindowOptions = {
+  sim: SimProcess;
+  service: ServiceProcess;
+  /** Whose freshness counts, and whose pages are asked for. */
+  hosts: readonly string[];
+  forMs: number;
+  intervalMs: number;
+  scrapeMs: number;
+  signal: AbortSignal;
+};
+
+const residentEveryMs = 1_000;
+
+export async function measureWindow(options: WindowOptions): Promise<WindowFigures> {
+  const { sim, service, hosts, forMs, intervalMs, scrapeMs, signal } = options;
+  const pids = { service: service.pid, store: service.storePid, sim: sim.pid, bench: process.pid };
+  const over = new AbortController();
+  const scraper = new Scraper(service.url);
+  const most = { service: 0, store: 0, sim: 0 };
+  const look = () => {
+    for (const who of ['service', 'store', 'sim'] as const)
+      most[who] = Math.max(most[who], residentBytes(pids[who]));
+  };
+  const looking = setInterval(look, residentEveryMs);
+  try {
+    await service.ask('begin', { hosts });
+    const readings = () => ({
+      ...mapped(pids, cpuSeconds),
+      busy: machineBusySeconds(),
+      ms: performance.now(),
+    });
+    const before = readings();
+    const scraping = scrapeMs > 0 ? scraper.hostPages(hosts, scrapeMs, over.signal) : undefined;
+    await delay(forMs, undefined, { signal });
+    const after = readings();
+    over.abort();
+    const { gapsMs, loop } = await service.ask('end', { intervalMs });
+    const { pages = [], failed = 0 } = (await scraping) ?? {};
+    look();
+    const seconds = (after.ms - before.ms) / 1000;
+    const share = (who: keyof typeof pids | 'busy') => (after[who] - before[who]) / seconds;
+    const cpu = mapped(pids, (_, who) => share(who));
+    const others = share('busy') - cpu.service - cpu.store - cpu.sim - cpu.bench;
+    return {
+      seconds,
+      cpu: { ...cpu, others: Math.max(0, others) },
+      residentBytes: most,
+      freshness: {
+        all: quantiles([...gapsMs.vms, ...gapsMs.system]),
+        vms: quantiles(gapsMs.vms),
+        system: quantiles(gapsMs.system),
+      },
+      loop,
+      hostPage: {
+        ms: quantiles(pages.map(({ ms }) => ms)),
+        bytes: pages.reduce((sum, { bytes }) => sum + bytes, 0) / Math.max(1, pages.length),
+        failed,
+      },
+    };
+  } finally {
+    over.abort();
+    clearInterval(looking);
+    scraper.close();
+  }
+}
+
+export function quantiles(values: readonly number[]): Quantiles {
+  const sorted = Float64Array.from(values).sort();
+  const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
+  return { count: sorted.length, p50: at(0.5), p99: at(0.99), max: at(1) };
+}
+
+function mapped<K extends string>(
+  of: Record<K, number>,
+  by: (value: number, key: K) => number,
+): Record<K, number> {
+  const entries = (Object.entries(of) as [K, number][]).map(([key, value]) => [key, by(value, key)]);
+  return Object.fromEntries(entries) as Record<K, number>;
+}
