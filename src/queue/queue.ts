@@ -23,7 +23,8 @@ import { StoreMonitor, type StoreState } from './store-monitor.js';
 import { decide, type Watched } from './watchdog.js';
 import { closeWorker } from './worker-close.js';
 
-const tickMs = 250;
+/** Polls are late by intervals while the store is there, and due by the moment while it is away. */
+const tickMs = { up: 1_000, down: 250 } as const;
 /** A tick this late means that our own process slept: nobody else is to blame for late polls. */
 const sleptMs = 2_000;
 const directPollsMax = 256;
@@ -262,7 +263,8 @@ export class PollQueue implements AsyncDisposable {
   }
 
   #planTick(): void {
-    this.#tickTimer = this.#clock.after(tickMs, () => {
+    const everyMs = this.#monitor.isUp() ? tickMs.up : tickMs.down;
+    this.#tickTimer = this.#clock.after(everyMs, () => {
       this.#tick();
       if (!this.#closing) this.#planTick();
     });
@@ -270,7 +272,7 @@ export class PollQueue implements AsyncDisposable {
 
   #tick(): void {
     const nowMs = this.#clock.monotonicMs();
-    if (nowMs - this.#lastTickMs > tickMs + sleptMs) this.#trustedSinceMs = nowMs;
+    if (nowMs - this.#lastTickMs > tickMs.up + sleptMs) this.#trustedSinceMs = nowMs;
     this.#lastTickMs = nowMs;
     const { poll, repair } = decide(this.#runner.watched(), {
       nowMs,

@@ -47,8 +47,15 @@ export function readerClosed(host: string): HostError {
   return new HostError('CLOSED', { host, message: 'the file reader was closed' });
 }
 
-export function fileMissing(host: string, path: string, cause?: unknown): HostError {
-  return new HostError('FILE_MISSING', { host, message: `${path}: no such file`, cause });
+/** An answer and no accident: it comes a hundred times a poll, so it has no stack and no cause. */
+export function fileMissing(host: string, path: string): HostError {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  try {
+    return new HostError('FILE_MISSING', { host, message: `${path}: no such file` });
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
 }
 
 export function fileTooLarge(host: string, path: string, bytesMax: number): HostError {

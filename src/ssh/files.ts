@@ -10,6 +10,7 @@ import {
   type FileReader,
   type FilesystemStats,
   fileLimits,
+  fileMissing,
   type ReadOptions,
   readerClosed,
 } from './file-reader.js';
@@ -29,9 +30,6 @@ export type FileStat = { mode: number; isSocket: boolean };
 
 type Operation = { path: string; session: SftpSession | undefined };
 
-/** The error is kept with it: files that a host does not have are asked for in each poll. */
-type Missing = { untilMs: number; error: HostError };
-
 const operationsMax = 32;
 const missingForMs = 5 * 60_000;
 const missingMax = 1024;
@@ -46,7 +44,7 @@ export class SftpFileReader implements FileReader {
   /** Oldest first. */
   readonly #queue: (() => void)[] = [];
   #running = 0;
-  readonly #missing = new Map<string, Missing>();
+  readonly #missingUntil = new Map<string, number>();
   readonly #hangs = new Map<string, { count: number; avoidUntilMs: number }>();
   /** Oldest first: the SFTP server works in order, so the first of them is what it is at. */
   readonly #inFlight = new Set<Operation>();
@@ -137,17 +135,17 @@ export class SftpFileReader implements FileReader {
   }
 
   async #remembering<T>(path: string, work: () => Promise<T>): Promise<T> {
-    const missing = this.#missing.get(path);
-    if (missing) {
-      if (this.#clock.monotonicMs() < missing.untilMs) throw missing.error;
-      this.#missing.delete(path);
+    const untilMs = this.#missingUntil.get(path);
+    if (untilMs !== undefined) {
+      if (this.#clock.monotonicMs() < untilMs) throw fileMissing(this.#o.host, path);
+      this.#missingUntil.delete(path);
     }
     try {
       return await work();
     } catch (error) {
       if (error instanceof HostError && error.code === 'FILE_MISSING') {
-        if (this.#missing.size >= missingMax) this.#missing.clear();
-        this.#missing.set(path, { untilMs: this.#clock.monotonicMs() + missingForMs, error });
+        if (this.#missingUntil.size >= missingMax) this.#missingUntil.clear();
+        this.#missingUntil.set(path, this.#clock.monotonicMs() + missingForMs);
       }
       throw error;
     }

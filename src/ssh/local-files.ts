@@ -116,7 +116,7 @@ export class LocalFileReader implements FileReader {
     } catch (error) {
       if (error instanceof HostError) throw error;
       const code = error instanceof Error && 'code' in error ? error.code : undefined;
-      if (code === 'ENOENT' || code === 'ENOTDIR') throw fileMissing(this.#host, path, error);
+      if (code === 'ENOENT' || code === 'ENOTDIR') throw fileMissing(this.#host, path);
       const message = code === 'EACCES' ? `${path}: permission denied` : `${path}: cannot be read`;
       throw new HostError('FILE_ERROR', { host: this.#host, message, cause: error });
     }

@@ -94,7 +94,8 @@ export class SftpSession {
         if (this.#ended || isTooLarge(error)) throw error;
       }
     }
-    const id = await this.#open(path);
+    // A copy: what ssh2 gives is a window on all that arrived with it, which would be kept too.
+    const id = Buffer.from(await this.#open(path));
     const handle: Handle = { id, layout: undefined, inUse: false };
     this.#handles.set(path, handle);
     this.#evict();
@@ -273,7 +274,7 @@ function isTooLarge(error: unknown): boolean {
 function fileError(host: string, path: string, error: Error): HostError {
   switch (codeOf(error)) {
     case status.noSuchFile:
-      return fileMissing(host, path, error);
+      return fileMissing(host, path);
     case status.permissionDenied:
       return new HostError('FILE_ERROR', {
         host,
