@@ -24,7 +24,7 @@ export function parseConntrackStat(text: string, problem: Problem): Record<strin
       names = fields(line);
       continue;
     }
-    const values = hexAll(fields(line));
+    const values = hexAll(line);
     if (values?.length !== names.length) {
       problem(`bad line ${line}`);
       continue;

@@ -1,6 +1,6 @@
 // /proc/diskstats: one line per block device; bytes and seconds. Older kernels lack the discards (4.18) and flushes (5.5).
 import type { Problem } from '../problems.js';
-import { boundedLines, fields, unsignedAll } from './text.js';
+import { boundedLines, unsignedAll } from './text.js';
 
 export type DiskStats = {
   device: string;
@@ -34,9 +34,9 @@ const nameCharsMax = 128;
 export function parseDiskstats(text: string, problem: Problem): DiskStats[] {
   const disks = new Map<string, DiskStats>();
   for (const line of boundedLines(text, linesMax, problem)) {
-    const [major, minor, device = '', ...rest] = fields(line);
-    const n = unsignedAll(rest.slice(0, 17));
-    const number = unsignedAll([major ?? '', minor ?? '']);
+    const [heading = '', device = ''] = /^[ \t]*\d+[ \t]+\d+[ \t]+([^ \t]+)/.exec(line) ?? [];
+    const number = unsignedAll(heading, 0, 2);
+    const n = unsignedAll(line, heading.length, 17);
     if (!n || !number || n.length < 11 || !device || device.length > nameCharsMax || disks.has(device)) {
       problem(`bad line ${line}`);
       continue;

@@ -1,6 +1,6 @@
 // /proc/net/softnet_stat: what each CPU did with received packets, in hexadecimal columns that grew with the kernel.
 import type { Problem } from '../problems.js';
-import { boundedLines, fields, hexAll } from './text.js';
+import { boundedLines, hexAll } from './text.js';
 
 /** Counters since boot, except `backlogLength`. What an old kernel does not have is absent. */
 export type Softnet = {
@@ -16,13 +16,12 @@ export type Softnet = {
 
 const linesMax = 8192;
 const columnsMin = 9;
-const columnsMax = 64;
 
 export function parseSoftnet(text: string, problem: Problem): Softnet[] {
   const cpus = new Map<number, Softnet>();
   let number = 0;
   for (const line of boundedLines(text, linesMax, problem)) {
-    const columns = hexAll(fields(line).slice(0, columnsMax));
+    const columns = hexAll(line);
     if (!columns || columns.length < columnsMin) {
       problem(`bad line ${line}`);
       continue;

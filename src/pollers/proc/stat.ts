@@ -1,6 +1,6 @@
 // /proc/stat: time of each CPU, interrupts, context switches, forks, boot time.
 import type { Problem } from '../problems.js';
-import { boundedLines, fields, unsigned, unsignedAll } from './text.js';
+import { boundedLines, unsignedAll } from './text.js';
 
 /** Seconds since boot. What an old kernel does not count is absent. */
 type CpuTimes = {
@@ -59,16 +59,17 @@ export function parseStat(text: string, problem: Problem): KernelStat {
   const stat: KernelStat = { cpus: [] };
   const seen = new Set<number>();
   for (const line of boundedLines(text, linesMax, problem)) {
-    const [name = '', ...rest] = fields(line);
+    const end = line.search(/[ \t]/);
+    const name = end === -1 ? line : line.slice(0, end);
     if (/^cpu\d{1,6}$/.test(name)) {
-      const times = cpuTimes(Number(name.slice(3)), rest);
+      const times = cpuTimes(Number(name.slice(3)), unsignedAll(line, name.length, order.length));
       if (!times || seen.has(times.cpu)) problem(`bad line ${line}`);
       else {
         seen.add(times.cpu);
         stat.cpus.push(times);
       }
     } else if (Object.hasOwn(counters, name)) {
-      const value = unsigned(rest[0]);
+      const [value] = unsignedAll(line, name.length, 1) ?? [];
       if (value === undefined) problem(`bad line ${line}`);
       else stat[counters[name as keyof typeof counters]] = value;
     }
@@ -77,8 +78,7 @@ export function parseStat(text: string, problem: Problem): KernelStat {
   return stat;
 }
 
-function cpuTimes(cpu: number, texts: string[]): CpuTimes | undefined {
-  const ticks = unsignedAll(texts.slice(0, order.length));
+function cpuTimes(cpu: number, ticks: readonly number[] | undefined): CpuTimes | undefined {
   if (!ticks || ticks.length < timesMin) return undefined;
   const times: CpuTimes = { cpu, user: 0, nice: 0, system: 0, idle: 0 };
   for (const [index, value] of ticks.entries()) {

@@ -38,15 +38,35 @@ export function decimal(text: string | undefined): number | undefined {
   return text !== undefined && /^\d{1,20}(\.\d{1,20})?$/.test(text) ? Number(text) : undefined;
 }
 
-/** All of them, or undefined when one is not an unsigned integer. */
-export function unsignedAll(texts: readonly string[]): number[] | undefined {
+/** Beyond these digits a sum of digits would not be the nearest number any more. */
+const exactDigits = 15;
+const digitsMax = 20;
+const [blank, tab, zero, nine] = [32, 9, 48, 57];
+
+/** The unsigned integers between blanks from `from` on, at most `most`; undefined when one of them is something else. */
+export function unsignedAll(line: string, from = 0, most = Number.POSITIVE_INFINITY): number[] | undefined {
   const numbers: number[] = [];
-  for (const text of texts) {
-    const value = unsigned(text);
-    if (value === undefined) return undefined;
-    numbers.push(value);
+  const end = Math.min(line.length, from + fieldCharsMax);
+  let at = from;
+  while (numbers.length < most) {
+    while (at < end && isBlank(line.charCodeAt(at))) at += 1;
+    if (at === end) break;
+    const start = at;
+    let value = 0;
+    for (; at < end; at += 1) {
+      const code = line.charCodeAt(at);
+      if (code < zero || code > nine) break;
+      value = value * 10 + (code - zero);
+    }
+    const digits = at - start;
+    if (digits === 0 || digits > digitsMax || (at < end && !isBlank(line.charCodeAt(at)))) return undefined;
+    numbers.push(digits <= exactDigits ? value : Number(line.slice(start, at)));
   }
   return numbers;
+}
+
+function isBlank(code: number): boolean {
+  return code === blank || code === tab;
 }
 
 /** Exactly one line that holds one unsigned integer. */
@@ -82,10 +102,15 @@ export function hex(text: string | undefined): number | undefined {
   return digits === undefined ? undefined : Number.parseInt(digits, 16);
 }
 
-/** All of them, or undefined when one is not hexadecimal. */
-export function hexAll(texts: readonly string[]): number[] | undefined {
-  const numbers = texts.map(hex);
-  return numbers.every((value) => value !== undefined) ? numbers : undefined;
+/** The hexadecimal numbers between blanks, as `hex` reads them; undefined when one of them is something else. */
+export function hexAll(line: string): number[] | undefined {
+  const numbers: number[] = [];
+  for (const text of fields(line)) {
+    const value = /^[\da-f]{8}$/.test(text) ? Number.parseInt(text, 16) : hex(text);
+    if (value === undefined) return undefined;
+    numbers.push(value);
+  }
+  return numbers;
 }
 
 const listedMax = 8192;

@@ -17,7 +17,7 @@ export function parseUdpQueues(text: string, problem: Problem): UdpQueues {
       heading = false;
       continue;
     }
-    const queues = hexAll(fields(line)[queuesColumn]?.split(':') ?? []);
+    const queues = hexAll((fields(line)[queuesColumn] ?? '').replace(':', ' '));
     const [tx, rx] = queues ?? [];
     if (tx === undefined || rx === undefined) problem(`bad line ${line}`);
     else {
