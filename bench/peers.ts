@@ -25,6 +25,7 @@ const asked = { socket, groups: statsGroupsDefault, flags: statsFlag.nowait };
 const simVms = 50;
 const simHosts = 50;
 const memorySteps = 3;
+const guestStartMs = 180_000;
 const guestBootMs = 600_000;
 const labRounds = { connects: 2, polls: 5, warmConnects: 40, warmPolls: 120 };
 const simRounds = { connects: 20, polls: 5, warmConnects: 60, warmPolls: 600 };
@@ -51,7 +52,10 @@ async function onLab(commands: Commands, guests: number, rounds: number, dir: st
   });
   const [host] = lab.hosts;
   if (!host) throw new Error('no host');
-  for (const guest of host.guests) await host.virsh('start', guest);
+  for (const guest of host.guests) {
+    const started = await host.exec(['virsh', '-q', 'start', guest], { timeoutMs: guestStartMs });
+    if (started.code !== 0) throw new Error(started.stderr);
+  }
   say('guests are started');
   await Promise.all(host.guests.map((guest) => host.guestReady(guest, guestBootMs)));
   say('guests have booted');

@@ -130,7 +130,7 @@ function valueBytesMin(type: number): number {
 
 export function recordFrom(
   { keys }: LayoutRecord,
-  values: Float64Array,
+  values: readonly number[],
   texts: readonly string[],
 ): StatRecord {
   const record: StatRecord = {};

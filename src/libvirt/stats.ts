@@ -119,7 +119,7 @@ type Memory = {
   /** The other three are of use only while there is one. */
   layout: Layout | undefined;
   /** Of each field; 0 for texts. */
-  values: Float64Array;
+  values: number[];
   /** In the order in which they came. */
   texts: string[];
   stats: DomainStats | undefined;
@@ -130,8 +130,7 @@ type Budget = { fields: number; elements: number };
 const domainCodec = struct<DomainRef>({ name: string, uuid, id: int });
 const twoTo32 = 4_294_967_296;
 const none: StatRecord = Object.freeze({});
-const noValues = new Float64Array(0);
-const nothingYet = { layout: undefined, values: noValues, texts: [], stats: undefined };
+const nothingYet = { layout: undefined, values: [], texts: [], stats: undefined };
 const noRecords = Object.freeze([]) as unknown as StatRecord[];
 
 /** One per connection: what it remembers of domains belongs to one host. */
@@ -214,7 +213,7 @@ function readAsBefore(
 /** `last`, with new records in the places of those that changed. */
 function withChanges(
   { lists, records, changed }: Layout,
-  values: Float64Array,
+  values: readonly number[],
   texts: readonly string[],
   last: DomainStats,
 ): DomainStats {
@@ -258,8 +257,9 @@ function readAnew(reader: XdrReader, count: number, memory: Memory, budget: Budg
     }
   }
   memory.layout = learner.layout();
-  memory.values = memory.layout ? Float64Array.from(values) : noValues;
-  memory.texts = memory.layout ? texts : [];
+  // Copies, because an array that grew has room to spare, and there is one for each domain of each host.
+  memory.values = memory.layout ? values.slice() : [];
+  memory.texts = memory.layout ? texts.slice() : [];
   return stats;
 }
 
@@ -290,7 +290,7 @@ class Recall {
     this.#byKey ??= new Map(this.#before.map((memory) => [keyOf(memory.domain), memory]));
     const known = this.#byKey.get(keyOf(domain));
     if (known) return known;
-    const words = reader.wordsSince(start);
+    const words = reader.wordsSince(start).slice();
     return { domain, words, position: this.#before.length, ...nothingYet };
   }
 }
