@@ -26,6 +26,8 @@ const rows: readonly Row[] = [
   ['page of a host p99', ({ steady }) => steady && millis(steady.hostPage.ms.p99)],
   ['pages of hosts not served', ({ steady }) => steady && String(steady.hostPage.failed)],
   ['page of the fleet', fleetPageText],
+  ['polls that did not go well', ({ steady }) => steady && String(steady.pollsNotOk)],
+  ['connections that failed', ({ steady }) => steady && String(failuresOf(steady.connectFailures))],
   ['job info p50 / p99', ({ jobs }) => jobs && pair(jobs.info)],
   ['job stop (forced) p50 / p99', ({ jobs }) => jobs && pair(jobs.stop)],
   ['job start p50 / p99', ({ jobs }) => jobs && pair(jobs.start)],
@@ -48,6 +50,7 @@ const rows: readonly Row[] = [
   ['others on the machine, of a core', ({ steady }) => steady && percent(steady.cpu.others)],
 ];
 
+const failuresOf = (byCode: Record<string, number>) => Object.values(byCode).reduce((a, b) => a + b, 0);
 const untilText = (ms: number | undefined) => (ms === undefined ? 'never' : seconds(ms));
 const pair = ({ p50, p99 }: Quantiles) => `${p50.toFixed(0)} / ${p99.toFixed(0)} ms`;
 

@@ -46,6 +46,14 @@ export class Scraper {
     });
   }
 
+  /** The collector's own counters of one family, by their labels as they stand. */
+  async counters(family: string): Promise<Map<string, number>> {
+    const answer = await fetch(`${this.#url}/metrics/collector`, { signal: AbortSignal.timeout(timeoutMs) });
+    const text = await answer.text();
+    const found = text.matchAll(new RegExp(`^${family}\\{(.*)\\} (\\S+)$`, 'gm'));
+    return new Map([...found].map(([, labels = '', value]) => [labels, Number(value)]));
+  }
+
   /** Until the signal; resolves with what it got when the last page has come. */
   async hostPages(
     names: readonly string[],

@@ -16,6 +16,9 @@ export type WindowFigures = {
   freshness: { all: Quantiles; vms: Quantiles; system: Quantiles };
   loop: { p50Ms: number; p99Ms: number; maxMs: number };
   hostPage: { ms: Quantiles; bytes: number; failed: number };
+  /** What the collector counted meanwhile. */
+  pollsNotOk: number;
+  connectFailures: Record<string, number>;
 };
 
 export type WindowOptions = {
@@ -43,6 +46,7 @@ export async function measureWindow(options: WindowOptions): Promise<WindowFigur
   };
   const looking = setInterval(look, residentEveryMs);
   try {
+    const countersBefore = await troubles(scraper);
     await service.ask('begin', { hosts });
     const readings = () => ({
       ...mapped(pids, cpuSeconds),
@@ -57,6 +61,7 @@ export async function measureWindow(options: WindowOptions): Promise<WindowFigur
     const { gapsMs, loop } = await service.ask('end', { intervalMs });
     const { pages = [], failed = 0 } = (await scraping) ?? {};
     look();
+    const countersAfter = await troubles(scraper);
     const seconds = (after.ms - before.ms) / 1000;
     const share = (who: keyof typeof pids | 'busy') => (after[who] - before[who]) / seconds;
     const cpu = mapped(pids, (_, who) => share(who));
@@ -76,6 +81,10 @@ export async function measureWindow(options: WindowOptions): Promise<WindowFigur
         bytes: pages.reduce((sum, { bytes }) => sum + bytes, 0) / Math.max(1, pages.length),
         failed,
       },
+      pollsNotOk: sum(
+        grown(countersBefore.polls, countersAfter.polls, (labels) => !/outcome="ok"/.test(labels)),
+      ),
+      connectFailures: grown(countersBefore.connects, countersAfter.connects, () => true),
     };
   } finally {
     over.abort();
@@ -83,6 +92,24 @@ export async function measureWindow(options: WindowOptions): Promise<WindowFigur
     scraper.close();
   }
 }
+
+async function troubles(scraper: Scraper) {
+  return {
+    polls: await scraper.counters('outrigger_polls_total'),
+    connects: await scraper.counters('outrigger_connect_failures_total'),
+  };
+}
+
+function grown(
+  before: ReadonlyMap<string, number>,
+  after: ReadonlyMap<string, number>,
+  which: (labels: string) => boolean,
+): Record<string, number> {
+  const growth = [...after].map(([labels, value]) => [labels, value - (before.get(labels) ?? 0)] as const);
+  return Object.fromEntries(growth.filter(([labels, by]) => by > 0 && which(labels)));
+}
+
+const sum = (of: Record<string, number>) => Object.values(of).reduce((total, value) => total + value, 0);
 
 export function quantiles(values: readonly number[]): Quantiles {
   const sorted = Float64Array.from(values).sort();

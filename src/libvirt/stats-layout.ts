@@ -15,6 +15,7 @@ const fieldsMax = 8_192;
 export type StatRecord = Record<string, number | string | undefined>;
 
 export type LayoutField = {
+  key: string;
   /** VIR_TYPED_PARAM_*. */
   type: number;
   /** Where in the layout's words its name and type end. */
@@ -22,12 +23,9 @@ export type LayoutField = {
   valueBytesMin: number;
   /** Which of the layout's records it belongs to. */
   record: number;
-  /** Which of the domain's texts it is; undefined for numbers. */
-  text: number | undefined;
 };
 
-/** `at`: among the domain's values, or among its texts. */
-export type LayoutRecord = { keys: { key: string; at: number; isText: boolean }[] } & (
+export type LayoutRecord = { keys: string[] } & (
   | { group: RecordGroup; index: undefined }
   | { group: ListGroup; index: number }
 );
@@ -38,8 +36,6 @@ export type Layout = {
   /** In the order of the wire. */
   fields: readonly LayoutField[];
   records: readonly LayoutRecord[];
-  /** Which records differ from last time: of use only while one domain is read. */
-  changed: Uint8Array;
   lists: readonly ListGroup[];
   /** Of all lists, skipped ones included. */
   elements: number;
@@ -84,29 +80,27 @@ function layoutOf(seen: readonly { field: Field; type: number }[]): Layout | und
   const records = new Map<number, LayoutRecord & { number: number }>();
   const sizes = new Map<ListGroup, number>();
   let wordsEnd = 0;
-  let texts = 0;
-  for (const [index, { field, type }] of seen.entries()) {
+  for (const { field, type } of seen) {
     const { place, key } = field;
     const record = records.get(place) ?? { ...beginRecord(field), number: records.size };
-    if (key === '__proto__' || record.keys.some((known) => known.key === key)) return undefined;
+    if (key === '__proto__' || record.keys.includes(key)) return undefined;
     records.set(place, record);
-    const text = type === typedParamNumber.string ? texts++ : undefined;
-    record.keys.push({ key, at: text ?? index, isText: text !== undefined });
+    record.keys.push(key);
     if (field.index !== undefined) {
       sizes.set(field.group, Math.max(sizes.get(field.group) ?? 0, field.index + 1));
     }
     writer.string(field.name);
     writer.uint(type);
     wordsEnd += wordsOfName(field.name) + 1;
-    fields.push({ type, wordsEnd, valueBytesMin: valueBytesMin(type), record: record.number, text });
+    fields.push({ key, type, wordsEnd, valueBytesMin: valueBytesMin(type), record: record.number });
   }
+  for (const { keys } of records.values()) openShape(keys);
   const reader = new XdrReader(writer.finish());
   reader.rest();
   return {
     words: Int32Array.from(reader.wordsSince(0)),
     fields,
     records: [...records.values()],
-    changed: new Uint8Array(records.size),
     lists: [...sizes.keys()],
     elements: [...sizes.values()].reduce((sum, size) => sum + size, 0),
   };
@@ -128,12 +122,11 @@ function valueBytesMin(type: number): number {
   return wide ? 8 : 4;
 }
 
-export function recordFrom(
-  { keys }: LayoutRecord,
-  values: Float64Array,
-  texts: readonly string[],
-): StatRecord {
+/**
+ * V8 puts each value of a property in a box of its own, small ones too, where it has seen only numbers that are not small. A text
+ * in the same place, once, makes it hold small numbers without one.
+ */
+function openShape(keys: readonly string[]): void {
   const record: StatRecord = {};
-  for (const { key, at, isText } of keys) record[key] = isText ? texts[at] : values[at];
-  return record;
+  for (const key of keys) record[key] = '';
 }

@@ -9,7 +9,6 @@ import {
   type LayoutField,
   LayoutLearner,
   type LayoutRecord,
-  recordFrom,
   type StatRecord,
 } from './stats-layout.js';
 import { int, string, struct, typedParamNumber, uuid } from './wire/codec.js';
@@ -116,12 +115,7 @@ type Memory = {
   readonly domain: DomainRef;
   readonly words: Words;
   position: number;
-  /** The other three are of use only while there is one. */
   layout: Layout | undefined;
-  /** Of each field; 0 for texts. */
-  values: Float64Array;
-  /** In the order in which they came. */
-  texts: string[];
   stats: DomainStats | undefined;
 };
 
@@ -130,8 +124,6 @@ type Budget = { fields: number; elements: number };
 const domainCodec = struct<DomainRef>({ name: string, uuid, id: int });
 const twoTo32 = 4_294_967_296;
 const none: StatRecord = Object.freeze({});
-const noValues = new Float64Array(0);
-const nothingYet = { layout: undefined, values: noValues, texts: [], stats: undefined };
 const noRecords = Object.freeze([]) as unknown as StatRecord[];
 
 /** One per connection: what it remembers of domains belongs to one host. */
@@ -155,41 +147,42 @@ export class DomainStatsDecoder {
 function decodeRecord(reader: XdrReader, memory: Memory, budget: Budget): DomainStats {
   const count = reader.count(paramBytesMin, budget.fields);
   budget.fields -= count;
-  const { layout, stats } = memory;
-  // What fails half way has spoilt the values: they are of use again when all has gone well.
-  memory.layout = undefined;
-  if (layout?.fields.length === count && stats !== undefined && layout.elements <= budget.elements) {
-    const start = reader.position;
-    const next = readAsBefore(reader, layout, memory, stats);
-    if (next !== undefined) {
-      budget.elements -= layout.elements;
-      memory.layout = layout;
-      memory.stats = next;
-      return next;
-    }
+  const { layout, stats: last } = memory;
+  const mayRecur = layout?.fields.length === count && layout.elements <= budget.elements;
+  const start = reader.position;
+  let stats = mayRecur && last ? readAsBefore(reader, layout, last) : undefined;
+  if (stats !== undefined && layout !== undefined) {
+    budget.elements -= layout.elements;
+  } else {
     reader.seek(start);
+    stats = readAnew(reader, count, memory, budget);
   }
-  memory.stats = readAnew(reader, count, memory, budget);
-  return memory.stats;
+  memory.stats = stats;
+  return stats;
 }
 
-/** Reads fields whose names and types must be those of `layout`; undefined when they are not. */
-function readAsBefore(
-  reader: XdrReader,
-  layout: Layout,
-  { values, texts }: Memory,
-  last: DomainStats,
-): DomainStats | undefined {
-  const { words, fields, changed } = layout;
+/** Reads fields whose names and types must be those of `layout`; undefined when they are not. `last` stays as it is. */
+function readAsBefore(reader: XdrReader, layout: Layout, last: DomainStats): DomainStats | undefined {
+  const { words, fields, lists, records } = layout;
   const { view } = reader;
-  changed.fill(0);
+  const stats = { ...last };
+  for (const list of lists) stats[list] = last[list].slice();
   let at = reader.position;
   let word = 0;
+  let plan: LayoutRecord | undefined;
+  let before = none;
+  let now = none;
   for (let index = 0; index < fields.length; index++) {
-    const { type, wordsEnd, valueBytesMin, record, text } = fields[index] as LayoutField;
+    const { key, type, wordsEnd, valueBytesMin, record } = fields[index] as LayoutField;
     if (at + (wordsEnd - word) * 4 + valueBytesMin > view.byteLength) return undefined;
     for (; word < wordsEnd; word++, at += 4) if (view.getInt32(at) !== words[word]) return undefined;
-    let value = 0;
+    const belongsTo = records[record] as LayoutRecord;
+    if (plan !== belongsTo) {
+      plan = belongsTo;
+      before = recordAt(last, plan);
+      now = recordAt(stats, plan);
+    }
+    let value: number | string;
     if (type === typedParamNumber.ullong) {
       const high = view.getUint32(at);
       const low = view.getUint32(at + 4);
@@ -197,45 +190,34 @@ function readAsBefore(
       at += 8;
     } else {
       reader.seek(at);
-      if (text !== undefined) {
-        if (textChanged(reader, texts, text)) changed[record] = 1;
-      } else value = numberOf(reader, type);
+      value = type === typedParamNumber.string ? textOf(reader, before[key]) : numberOf(reader, type);
       at = reader.position;
     }
-    if (values[index] !== value) {
-      values[index] = value;
-      changed[record] = 1;
-    }
+    if (value === before[key]) continue;
+    if (now === before) now = replaceRecord(stats, belongsTo, before);
+    now[key] = value;
   }
   reader.seek(at);
-  return withChanges(layout, values, texts, last);
-}
-
-/** `last`, with new records in the places of those that changed. */
-function withChanges(
-  { lists, records, changed }: Layout,
-  values: Float64Array,
-  texts: readonly string[],
-  last: DomainStats,
-): DomainStats {
-  const stats = { ...last };
-  for (const list of lists) stats[list] = last[list].slice();
-  for (let index = 0; index < records.length; index++) {
-    if (changed[index] === 0) continue;
-    const record = records[index] as LayoutRecord;
-    const made = recordFrom(record, values, texts);
-    if (record.index === undefined) stats[record.group] = made;
-    else stats[record.group][record.index] = made;
-  }
   return stats;
 }
 
-/** Reads whatever there is, and remembers it and its layout for the next time. */
+function recordAt(stats: DomainStats, { group, index }: LayoutRecord): StatRecord {
+  return (index === undefined ? stats[group] : stats[group][index]) ?? none;
+}
+
+/** Gives `stats` a record of its own, like the one `before`. */
+function replaceRecord(stats: DomainStats, plan: LayoutRecord, before: StatRecord): StatRecord {
+  const made: StatRecord = {};
+  for (const key of plan.keys) made[key] = before[key];
+  if (plan.index === undefined) stats[plan.group] = made;
+  else stats[plan.group][plan.index] = made;
+  return made;
+}
+
+/** Reads whatever there is, and remembers its layout for the next time. */
 function readAnew(reader: XdrReader, count: number, memory: Memory, budget: Budget): DomainStats {
   const stats = emptyStats(memory.domain);
   const learner = new LayoutLearner();
-  const values: number[] = [];
-  const texts: string[] = [];
   let record = none;
   let place = -1;
   for (let index = 0; index < count; index++) {
@@ -246,20 +228,9 @@ function readAnew(reader: XdrReader, count: number, memory: Memory, budget: Budg
     }
     const type = reader.uint();
     learner.see(field, type);
-    if (type === typedParamNumber.string) {
-      const text = reader.string();
-      record[field.key] = text;
-      texts.push(text);
-      values.push(0);
-    } else {
-      const value = numberOf(reader, type);
-      record[field.key] = value;
-      values.push(value);
-    }
+    record[field.key] = type === typedParamNumber.string ? reader.string() : numberOf(reader, type);
   }
   memory.layout = learner.layout();
-  memory.values = memory.layout ? Float64Array.from(values) : noValues;
-  memory.texts = memory.layout ? texts : [];
   return stats;
 }
 
@@ -290,8 +261,8 @@ class Recall {
     this.#byKey ??= new Map(this.#before.map((memory) => [keyOf(memory.domain), memory]));
     const known = this.#byKey.get(keyOf(domain));
     if (known) return known;
-    const words = reader.wordsSince(start);
-    return { domain, words, position: this.#before.length, ...nothingYet };
+    const words = reader.wordsSince(start).slice();
+    return { domain, words, position: this.#before.length, layout: undefined, stats: undefined };
   }
 }
 
@@ -299,14 +270,8 @@ function keyOf({ name, uuid, id }: DomainRef): string {
   return `${uuid} ${id} ${name}`;
 }
 
-/** Reads a text, in the place of the one of last time when it is another. */
-function textChanged(reader: XdrReader, texts: string[], index: number): boolean {
-  const last = texts[index] ?? '';
-  if (reader.skipAscii(last)) return false;
-  const text = reader.string();
-  if (text === last) return false;
-  texts[index] = text;
-  return true;
+function textOf(reader: XdrReader, last: StatRecord[string]): string {
+  return typeof last === 'string' && reader.skipAscii(last) ? last : reader.string();
 }
 
 function numberOf(reader: XdrReader, type: number): number {

@@ -23,6 +23,7 @@ export type FrameHeader = {
 export type Frame = FrameHeader & { payload: Buffer };
 
 const lengthBytes = 4;
+const emptyBuffer: Buffer = Buffer.alloc(0);
 
 export function encodeFrame(header: FrameHeader, payload: Uint8Array): Buffer {
   const bytes = Buffer.allocUnsafe(headerBytes + payload.length);
@@ -36,10 +37,12 @@ export function encodeFrame(header: FrameHeader, payload: Uint8Array): Buffer {
 
 /** Cuts a stream of chunks of any size into frames. Frames that lie whole within a chunk are not copied. */
 export class FrameReader {
-  /** The beginning of a frame that is not complete; its capacity is at most twice what has arrived. */
-  #held = Buffer.alloc(0);
+  /** The beginning of a frame that is not complete. Its capacity: at most twice what has arrived, or the last such frame's. */
+  #held = emptyBuffer;
   #heldBytes = 0;
   #frameBytes = 0;
+  /** Of the last frame that came in pieces: the next one of that size is given its room at once. */
+  #lastFrameBytes = 0;
   #broken: Error | undefined;
 
   /**
@@ -72,7 +75,8 @@ export class FrameReader {
     const size = Math.min(wanted - this.#heldBytes, chunk.length - at);
     const needed = this.#heldBytes + size;
     if (needed > this.#held.length) {
-      const larger = Buffer.allocUnsafeSlow(Math.min(wanted, Math.max(needed, this.#held.length * 2)));
+      const capacity = Math.max(needed, this.#held.length * 2, this.#lastFrameBytes);
+      const larger = Buffer.allocUnsafeSlow(Math.min(wanted, capacity));
       this.#held.copy(larger, 0, 0, this.#heldBytes);
       this.#held = larger;
     }
@@ -83,7 +87,8 @@ export class FrameReader {
 
   #release(): Buffer {
     const frame = this.#held.subarray(0, this.#heldBytes);
-    this.#held = Buffer.alloc(0);
+    this.#lastFrameBytes = this.#heldBytes;
+    this.#held = emptyBuffer;
     this.#heldBytes = 0;
     return frame;
   }

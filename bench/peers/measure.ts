@@ -1,0 +1,111 @@
+// The measurements: CPU of connecting and of polling, memory of what is connected, each client in turn within every round, so
+// that whatever else the machine does meets them all. It refuses figures of a client that decoded less than the others.
+import { Client, type Target } from './client.js';
+
+export type Names = 'ours' | 'go' | 'c';
+export type Commands = { [K in Names]?: readonly string[] };
+
+/** Milliseconds of CPU: one value a round. `cycle`: connect, poll once, close, as virsh does. */
+export type Costs = { connect: number[]; poll: number[]; cycle: number[] };
+export type Ground = { domains: number; fields: number; costs: { [K in Names]?: Costs } };
+
+export type Rounds = {
+  rounds: number;
+  connects: number;
+  polls: number;
+  warmConnects: number;
+  warmPolls: number;
+};
+
+export async function measureGround(
+  commands: Commands,
+  target: Target,
+  o: Rounds,
+  say: (line: string) => void,
+): Promise<Ground> {
+  await using stack = new Opened();
+  const clients = new Map<Names, Client>();
+  for (const [name, command] of Object.entries(commands) as [Names, string[]][]) {
+    const client = stack.use(new Client(name, command, target));
+    clients.set(name, client);
+    await warmUp(client, name, o);
+    say(`${name} is warm`);
+  }
+  const ground: Ground = { domains: 0, fields: 0, costs: {} };
+  for (let round = 0; round < o.rounds; round++) {
+    for (const [name, client] of clients) {
+      ground.costs[name] ??= { connect: [], poll: [], cycle: [] };
+      await oneRound(client, ground.costs[name], ground, o);
+    }
+    say(`round ${round + 1} of ${o.rounds}`);
+  }
+  return ground;
+}
+
+/** Only a runtime that compiles as it goes needs many. */
+async function warmUp(client: Client, name: Names, o: Rounds): Promise<void> {
+  const [connects, polls] = name === 'ours' ? [o.warmConnects, o.warmPolls] : [2, 2];
+  for (let n = 0; n < connects; n++) {
+    await client.ask({ do: 'connect', times: 1 });
+    await client.ask({ do: 'poll', times: Math.ceil(polls / connects) });
+    await client.ask({ do: 'close' });
+  }
+}
+
+async function oneRound(client: Client, costs: Costs, ground: Ground, o: Rounds): Promise<void> {
+  const connected = await client.ask({ do: 'connect', times: o.connects });
+  const first = await client.ask({ do: 'poll', times: 1 });
+  const polled = await client.ask({ do: 'poll', times: o.polls });
+  const closed = await client.ask({ do: 'close' });
+  costs.connect.push(connected.cpuMs / o.connects);
+  costs.poll.push(polled.cpuMs / o.polls / o.connects);
+  costs.cycle.push((connected.cpuMs + first.cpuMs + closed.cpuMs) / o.connects);
+  ground.domains ||= polled.domains / o.connects;
+  ground.fields ||= polled.fields / o.connects;
+  const fields = polled.fields / o.connects;
+  if (Math.abs(fields - ground.fields) > ground.fields * 0.01) {
+    throw new Error(`${client.name} decoded ${fields} fields, the others ${ground.fields}`);
+  }
+}
+
+/** Bytes that each further connected and polled host takes, by step; `heap` for Node alone. */
+export type Memory = { resident: number[]; heap: number[] };
+
+const pollsBeforeMemory = 6;
+
+export async function measureMemory(
+  name: Names,
+  command: readonly string[],
+  target: Target,
+  { steps, hosts }: { steps: number; hosts: number },
+): Promise<Memory> {
+  await using client = new Client(name, command, target);
+  const memory: Memory = { resident: [], heap: [] };
+  let before: { bytes?: number; heapBytes?: number } | undefined;
+  for (let step = 0; step <= steps; step++) {
+    await client.ask({ do: 'connect', times: hosts });
+    await client.ask({ do: 'poll', times: pollsBeforeMemory });
+    const now = await client.ask({ do: 'memory' });
+    // The first hosts warm the process up: what it takes for itself is no host's.
+    if (before) {
+      memory.resident.push(((now.bytes ?? 0) - (before.bytes ?? 0)) / hosts);
+      if (now.heapBytes !== undefined) memory.heap.push((now.heapBytes - (before.heapBytes ?? 0)) / hosts);
+    }
+    before = now;
+  }
+  return memory;
+}
+
+/** Node 20 has no AsyncDisposableStack of its own. */
+class Opened implements AsyncDisposable {
+  readonly #used: AsyncDisposable[] = [];
+
+  use<T extends AsyncDisposable>(resource: T): T {
+    this.#used.push(resource);
+    return resource;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const resource of this.#used.reverse()) await resource[Symbol.asyncDispose]();
+  }
+}
