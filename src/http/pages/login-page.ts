@@ -17,7 +17,7 @@ ${message && html`<p class="note note-bad" role="alert">${message}${hint && html
 <label class="field">Token<input type="password" name="token" autocomplete="current-password" required maxlength="16000"${message && html` aria-invalid="true"`}></label>
 <input type="hidden" name="next" value="${next}">
 <button class="main">Sign in</button>
-<p class="small muted">An admin makes tokens with <code>outrigger token create --name YOU --role viewer</code>.</p>
+<p class="small muted">An admin makes tokens: <code>outrigger token create --name YOU --role viewer</code></p>
 </form></section>`,
   });
 }
