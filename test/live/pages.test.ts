@@ -5,7 +5,7 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type Lab, type LabHost, raiseLab } from '../../lab/lab.js';
 import { mintToken } from '../../src/http/auth/tokens.js';
-import { openBrowser, signIn, Visit } from '../support/browser.js';
+import { openBrowser, overflowPx, signIn, Visit } from '../support/browser.js';
 import { Service } from '../support/outrigger.js';
 import { until } from '../support/until.js';
 
@@ -130,6 +130,21 @@ describe('at night', () => {
     await until('the pause', async () => (await stateOf('web-1')) === 'paused');
     await host.virsh('resume', 'web-1');
   });
+});
+
+it('the queues and the API’s browser, which are not ours, fit every screen and complain of nothing', async () => {
+  const page = await open('admin');
+  for (const [path, shown] of [
+    ['/queues', 'outrigger-vm-jobs'],
+    ['/api/docs', '/api/v1/hosts'],
+  ] as const) {
+    await page.goto(service.url + path);
+    await page.getByText(shown).first().waitFor();
+    for (const width of [390, 1280, 1920]) {
+      await page.setViewportSize({ width, height: 900 });
+      expect(await overflowPx(page), `${path} ${width}`).toBe(0);
+    }
+  }
 });
 
 describe('what must not happen', () => {
