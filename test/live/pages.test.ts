@@ -135,11 +135,11 @@ describe('at night', () => {
 it('the queues and the API’s browser, which are not ours, fit every screen and complain of nothing', async () => {
   const page = await open('admin');
   for (const [path, shown] of [
-    ['/queues', 'outrigger-vm-jobs'],
-    ['/api/docs', '/api/v1/hosts'],
+    ['/queues', 'text=outrigger-vm-jobs'],
+    ['/api/docs', '[data-path="/api/v1/hosts"]'],
   ] as const) {
     await page.goto(service.url + path);
-    await page.getByText(shown).first().waitFor();
+    await page.locator(shown).first().waitFor();
     for (const width of [390, 1280, 1920]) {
       await page.setViewportSize({ width, height: 900 });
       expect(await overflowPx(page), `${path} ${width}`).toBe(0);
