@@ -145,7 +145,7 @@ export class Service {
       jobs: () => this.#jobs,
       auditDir: join(settings.dataDir, 'audit'),
     });
-    this.#people = makePages({ api: this.#api, collector: () => this.#collector(), clock, log });
+    this.#people = makePages({ api: this.#api, collector: () => this.#collector(), clock });
     this.#board = new QueueBoard({ log, secrets: () => this.#secrets() });
     this.#own = new OwnMetrics({
       version,
@@ -381,7 +381,7 @@ export class Service {
     return {
       store: { up: store?.state === 'up', detail: store?.why ?? 'starting', sinceMs: store?.sinceMs },
       backend: this.#link?.backend.state(),
-      inventory: this.#problems.map(formatProblem),
+      inventory: { problems: this.#problems.map(formatProblem), sinceMs: this.#watcher?.problemsSinceMs },
       tokens: this.#access?.problem,
     };
   }

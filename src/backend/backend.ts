@@ -79,12 +79,13 @@ export class Backend implements AsyncDisposable {
   }
 
   /** For /readyz: a backend that is away is told, and makes nothing else unready. `ok` is undefined until it is known. */
-  state(): { ok: boolean | undefined; detail: string } {
-    const { reachable, cause } = this.#client.reachability;
-    if (reachable === undefined) return { ok: undefined, detail: 'not called yet' };
-    if (reachable) return { ok: true, detail: `answers; ${this.reporter.registered()} hosts registered` };
+  state(): { ok: boolean | undefined; detail: string; sinceMs: number } {
+    const { reachable, cause, sinceMs } = this.#client.reachability;
+    if (reachable === undefined) return { ok: undefined, detail: 'not called yet', sinceMs };
+    if (reachable)
+      return { ok: true, detail: `answers; ${this.reporter.registered()} hosts registered`, sinceMs };
     const hint = hintOf(cause);
-    return { ok: false, detail: hint ? `${summary(cause)} (${hint})` : summary(cause) };
+    return { ok: false, detail: hint ? `${summary(cause)} (${hint})` : summary(cause), sinceMs };
   }
 
   get certificates(): Certificates {

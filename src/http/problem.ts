@@ -1,6 +1,7 @@
 // Every error that leaves over HTTP: RFC 9457 problem details with types that stay (docs/api.md lists them). One function
-// makes them all. It refuses to tell what went wrong inside: a caller of a 5xx learns that it happened, the log says why.
-import type { FastifyReply } from 'fastify';
+// makes them all; a browser that asked for a page gets the same as a page. It refuses to tell what went wrong inside: a caller of
+// a 5xx learns that it happened, the log says why.
+import type { FastifyReply, FastifyRequest } from 'fastify';
 
 /** slug → [status, title]. The slug is a promise: clients switch on it. */
 export const problemTypes = {
@@ -98,6 +99,23 @@ export function problemBody(type: ProblemType, { detail, hint, errors }: Problem
   };
 }
 
+export type ProblemPage = (request: FastifyRequest, type: ProblemType, details: ProblemDetails) => string;
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Set by the pages. */
+    problemPage?: ProblemPage;
+  }
+}
+
+/** Where machines ask: a browser that comes by gets what they get. */
+const machines = /^\/(api|metrics|sd|livez|readyz)([/?]|$)/;
+
+function wantsPage({ headers, is404, routeOptions, url }: FastifyRequest): boolean {
+  if (!headers.accept?.includes('text/html')) return false;
+  return routeOptions?.config?.page === true || (is404 && !machines.test(url));
+}
+
 export function sendProblem(
   reply: FastifyReply,
   type: ProblemType,
@@ -105,11 +123,14 @@ export function sendProblem(
 ): FastifyReply {
   const given = typeof details === 'string' ? { detail: details } : details;
   const body = problemBody(type, given);
+  const { request, server } = reply;
   if (given.retryAfterSeconds !== undefined) reply.header('retry-after', given.retryAfterSeconds);
+  reply.code(body.status).header('cache-control', 'no-store');
+  if (server.problemPage && wantsPage(request)) {
+    return reply.type('text/html; charset=utf-8').send(server.problemPage(request, type, given));
+  }
   return reply
-    .code(body.status)
     .header('content-type', problemMediaType)
-    .header('cache-control', 'no-store')
     .serializer((value: unknown) => JSON.stringify(value))
     .send(body);
 }

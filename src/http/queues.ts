@@ -22,7 +22,7 @@ import { keyPrefix, pollsQueueName } from '../queue/polls-worker.js';
 import { isWrite } from './auth/csrf.js';
 import type {} from './auth/request.js';
 import { masked } from './mask.js';
-import { HttpProblem, problemBody } from './problem.js';
+import { HttpProblem, problemBody, sendProblem } from './problem.js';
 
 export const queuesPath = '/queues';
 const answerTimeoutMs = 5_000;
@@ -113,13 +113,12 @@ export class QueueBoard {
       scope.addHook('onRoute', (route) => {
         route.config = { ...configOf(route), ...route.config };
       });
-      scope.addHook('onRequest', async ({ principal, routeOptions }) => {
-        if (principal?.confined) {
-          throw new HttpProblem('forbidden', 'the queues show every host, and you are confined to some');
-        }
-        if (!isStatic(routeOptions.url) && !this.#isUp()) {
-          throw new HttpProblem('store-away', { detail: 'the store is away', retryAfterSeconds });
-        }
+      scope.addHook('onRequest', async (request, reply) => {
+        const problem = this.#whyNot(request);
+        if (!problem) return undefined;
+        // bull-board answers errors for its own script; whoever opens the page gets what our pages give
+        if (request.routeOptions.config.page) return sendProblem(reply, problem.type, problem.details);
+        throw problem;
       });
       scope.addHook('preValidation', async (request) => {
         if (isWrite(request)) await this.#admit(request);
@@ -134,6 +133,13 @@ export class QueueBoard {
       });
       await scope.register(this.#adapter.registerPlugin(), { prefix: queuesPath });
     });
+  }
+
+  #whyNot({ principal, routeOptions }: FastifyRequest): HttpProblem | undefined {
+    if (principal?.confined)
+      return new HttpProblem('forbidden', 'the queues show every host, and you are confined to some');
+    if (isStatic(routeOptions.url) || this.#isUp()) return undefined;
+    return new HttpProblem('store-away', { detail: 'the store is away', retryAfterSeconds });
   }
 
   #adapterOf({ name, description, readOnly = false }: (typeof boards)[number]): BullMQAdapter {

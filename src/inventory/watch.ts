@@ -57,6 +57,7 @@ export class InventoryWatcher implements AsyncDisposable {
   readonly #stop = new AbortController();
   #inventory: Inventory;
   #problems: readonly Problem[] = [];
+  #problemsSinceMs: number | undefined;
   #read: Fingerprint | null = null;
   #events: FSWatcher | undefined;
   #eventsInode: number | undefined;
@@ -86,6 +87,11 @@ export class InventoryWatcher implements AsyncDisposable {
   /** What is wrong with the file now; empty when the inventory in force is the one in the file. */
   get problems(): readonly Problem[] {
     return this.#problems;
+  }
+
+  /** Wall milliseconds: when the file began to have problems. Undefined while it has none. */
+  get problemsSinceMs(): number | undefined {
+    return this.#problemsSinceMs;
   }
 
   /** Reads the file now, whether it seems changed or not (SIGHUP). */
@@ -212,6 +218,7 @@ export class InventoryWatcher implements AsyncDisposable {
   #report(problems: readonly Problem[]): void {
     if (isDeepStrictEqual(problems, this.#problems)) return;
     this.#problems = problems;
+    this.#problemsSinceMs = problems.length > 0 ? (this.#problemsSinceMs ?? this.#clock.wallMs()) : undefined;
     void this.#call(async () => this.#options.onProblem(problems));
   }
 

@@ -12,6 +12,7 @@ import { vmView } from '../../src/http/api/vm-view.js';
 import { makePrincipal, type Principal } from '../../src/http/auth/principal.js';
 import type { Role } from '../../src/http/auth/roles.js';
 import { Chronicle } from '../../src/http/chronicle.js';
+import { addErrorAnswers } from '../../src/http/errors.js';
 import type { CollectorState, NewPageJob, PageSources } from '../../src/http/pages/model.js';
 import { addPages } from '../../src/http/pages/routes.js';
 import type { Host as InventoryHost } from '../../src/inventory/host.js';
@@ -168,7 +169,7 @@ export function pageSources({ hosts = [], vms = {}, jobs = [], collector }: Flee
     },
     collector: () => ({
       store: { up: jobs !== 'store away', detail: 'connection refused' },
-      inventory: [],
+      inventory: { problems: [] },
       ...collector,
     }),
     nowMs: () => nowMs,
@@ -190,7 +191,8 @@ export async function pagesApp(sources: PageSources, principal: Principal): Prom
     request.principal = principal;
     request.session = { csrf: 'c5rf', principal };
   });
-  addPages(app, sources, silentLog);
+  addErrorAnswers(app, silentLog);
+  addPages(app, sources);
   await app.ready();
   return app;
 }

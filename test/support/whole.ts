@@ -18,8 +18,8 @@ export function wholeGroups(): RouteGroup[] {
   const fleet = new Fleet({ clock, log, knownHostsFile: '/kh', connector: undefined as never });
   const samples = new SampleStore<Samples>(clock);
   const api = makeApi({ fleet, samples, clock, jobs: () => undefined, auditDir: tmpdir() });
-  const collector = () => ({ store: { up: false, detail: 'starting' }, inventory: [] });
-  const pages = makePages({ api, collector, clock, log });
+  const collector = () => ({ store: { up: false, detail: 'starting' }, inventory: { problems: [] } });
+  const pages = makePages({ api, collector, clock });
   const board = new QueueBoard({ log });
   return [(app) => pages.addRoutes(app), (app) => board.addRoutes(app), apiRoutes(api)];
 }

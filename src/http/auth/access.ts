@@ -76,10 +76,10 @@ export class AccessControl {
     return `${inForce}; the file now has a problem and is not taken: ${formatProblem(first)}${others}`;
   }
 
-  /** What is wrong with the tokens file now. */
-  get problem(): string | undefined {
+  /** What is wrong with the tokens file now, and since when (wall milliseconds). */
+  get problem(): { what: string; sinceMs: number | undefined } | undefined {
     const [first] = this.#tokens?.problems ?? [];
-    return first && formatProblem(first);
+    return first && { what: formatProblem(first), sinceMs: this.#tokens?.problemsSinceMs };
   }
 
   /** Every route behind the guard, with what it needs. */

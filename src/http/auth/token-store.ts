@@ -22,6 +22,7 @@ export class TokenStore {
   readonly #log: Log;
   #byHash: ReadonlyMap<string, ApiToken>;
   #problems: readonly Problem[] = [];
+  #problemsSinceMs: number | undefined;
   /** Of the file that was read last. */
   #read: string;
   #seen: string;
@@ -59,6 +60,11 @@ export class TokenStore {
     return this.#problems;
   }
 
+  /** Wall milliseconds: when the file began to have problems. Undefined while it has none. */
+  get problemsSinceMs(): number | undefined {
+    return this.#problemsSinceMs;
+  }
+
   /** The token with this text. One hash, one look-up and one comparison, whatever was given. */
   find(text: string): ApiToken | undefined {
     const hash = hashToken(text);
@@ -84,6 +90,7 @@ export class TokenStore {
     if (this.#closed) return;
     this.#read = this.#seen = fingerprint;
     this.#problems = problems;
+    this.#problemsSinceMs = problems.length > 0 ? (this.#problemsSinceMs ?? this.#clock.wallMs()) : undefined;
     if (tokens) {
       this.#byHash = index(tokens);
       this.#log.info({ file: this.#options.file, tokens: tokens.length }, 'API tokens read');

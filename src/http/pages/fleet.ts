@@ -8,6 +8,7 @@ import { html, type Markup, query } from './html.js';
 import { page, type Viewer } from './layout.js';
 import type { VmRow } from './model.js';
 import { jobsTable, storeAway } from './parts.js';
+import { runbookPath } from './runbooks.js';
 import { vmsSection } from './vms.js';
 import { ago, count, counted, plain } from './words.js';
 import type { Wrong } from './wrong.js';
@@ -102,12 +103,12 @@ function wrongBody(
 }
 
 export function wrongItem(
-  { key, severity, label, what, href, why, sinceMs, hint, command }: Wrong,
+  { key, severity, label, what, href, why, sinceMs, hint, command, runbook }: Wrong,
   nowMs: number,
 ): Markup {
   const chip = html`<span class="state state-${severity === 'severe' ? 'bad' : 'warn'}"><i aria-hidden="true">${severity === 'severe' ? '■' : '▲'}</i>${label}<span class="hidden-text">, ${severity}: </span></span>`;
-  const help =
-    (hint || command) && html`<span class="help">${hint} ${command && html`<code>${command}</code>`}</span>`;
+  const link = html`<a href="${runbookPath(runbook)}">Runbook<span class="hidden-text">: ${runbook}</span></a>`;
+  const help = html`<span class="help">${hint} ${command && html`<code>${command}</code> `}${link}</span>`;
   return html`<li data-key="${key}"><span>${chip}</span><span class="what">${href ? html`<a href="${href}">${what}</a>` : what}</span><span class="since">${sinceMs !== undefined && ago(sinceMs, nowMs)}</span>${why && html`<span class="why">${why}</span>`}${help}</li>`;
 }
 

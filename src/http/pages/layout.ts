@@ -13,7 +13,7 @@ export type Viewer = {
   nowMs: number;
 };
 
-export type Section = 'fleet' | 'vms' | 'jobs';
+export type Section = 'fleet' | 'vms' | 'jobs' | 'runbooks';
 
 export type PageOptions = {
   viewer: Viewer;
@@ -37,6 +37,7 @@ const links = [
   ['vms', '/vms', 'VMs'],
   ['jobs', '/jobs', 'Jobs'],
   ['queues', '/queues', 'Queues'],
+  ['runbooks', '/runbooks', 'Runbooks'],
   ['docs', '/api/docs', 'API'],
 ] as const;
 

@@ -1,7 +1,6 @@
 // Puts the pages together for the service: what remembers the last hour, and the routes that show it.
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Clock } from '../../core/clock.js';
-import type { Log } from '../../core/log.js';
 import type { ApiDeps } from '../api/context.js';
 import type { LoginView } from '../auth/login.js';
 import { Chronicle } from '../chronicle.js';
@@ -10,7 +9,7 @@ import { loginPage } from './login-page.js';
 import type { CollectorState } from './model.js';
 import { addPages, viewerOf } from './routes.js';
 
-export type PagesOptions = { api: ApiDeps; collector: () => CollectorState; clock: Clock; log: Log };
+export type PagesOptions = { api: ApiDeps; collector: () => CollectorState; clock: Clock };
 
 export type Pages = {
   chronicle: Chronicle;
@@ -18,13 +17,13 @@ export type Pages = {
   login(view: LoginView, request: FastifyRequest): string;
 };
 
-export function makePages({ api, collector, clock, log }: PagesOptions): Pages {
+export function makePages({ api, collector, clock }: PagesOptions): Pages {
   const chronicle = new Chronicle(clock);
   const nowMs = () => clock.wallMs();
   const sources = { view: api.view, chronicle, jobs: pageJobs(api), collector, nowMs };
   return {
     chronicle,
-    addRoutes: (app) => addPages(app, sources, log),
+    addRoutes: (app) => addPages(app, sources),
     login: (view, request) => loginPage({ viewer: viewerOf(request, { nowMs }), view }),
   };
 }

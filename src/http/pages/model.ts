@@ -6,14 +6,15 @@ import { vmState } from '../api/vm-view.js';
 import type { Principal } from '../auth/principal.js';
 import type { Chronicle } from '../chronicle.js';
 
+/** `sinceMs`: wall milliseconds. */
 export type CollectorState = {
   store: { up: boolean; detail: string; sinceMs?: number | undefined };
   /** Absent: there is no backend. `ok` is undefined until it is known. */
-  backend?: { ok: boolean | undefined; detail: string } | undefined;
+  backend?: { ok: boolean | undefined; detail: string; sinceMs: number } | undefined;
   /** What is wrong with the inventory file now, each in one line. */
-  inventory: readonly string[];
+  inventory: { problems: readonly string[]; sinceMs?: number | undefined };
   /** What is wrong with the tokens file now. */
-  tokens?: string | undefined;
+  tokens?: { what: string; sinceMs: number | undefined } | undefined;
 };
 
 export type JobFilter = { host?: string; vm?: string; op?: string; state?: string };

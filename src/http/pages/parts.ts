@@ -83,7 +83,7 @@ export function jobsTable(
   const rows = jobs.map((job) => {
     const at = Date.parse(job.finishedAt ?? job.startedAt ?? job.createdAt);
     const last = job.failure ? `${job.failure.code}: ${job.failure.message}` : (job.steps.at(-1)?.step ?? '');
-    return html`<tr data-key="${job.id}"><th scope="row"><a href="${path('jobs', job.id)}">${job.op}${job.dryRun && ' (dry run)'}</a></th>${of !== 'vm' && html`<td class="name">${target(job, of)}</td>`}<td>${jobState(job)}</td><td class="p2 name muted">${cut(last)}</td><td class="p3 name">${job.requestedBy}</td><td class="num">${ago(at, nowMs)}</td></tr>`;
+    return html`<tr data-key="${job.id}"><th scope="row"><a href="${path('jobs', job.id)}">${job.op}${job.dryRun && ' (dry run)'}</a></th>${of !== 'vm' && html`<td class="name">${target(job, of)}</td>`}<td>${jobState(job)}</td><td class="p2 name last muted">${cut(last)}</td><td class="p3 name">${job.requestedBy}</td><td class="num">${ago(at, nowMs)}</td></tr>`;
   });
   const head = html`<th scope="col">Operation</th>${of !== 'vm' && html`<th scope="col">VM</th>`}<th scope="col">State</th><th scope="col" class="p2">Last step</th><th scope="col" class="p3">Asked by</th><th scope="col" class="num">When</th>`;
   return table('Table of jobs', head, rows);

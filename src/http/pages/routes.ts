@@ -3,21 +3,21 @@
 import { randomUUID } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { HostError } from '../../core/errors.js';
-import type { Log } from '../../core/log.js';
 import { JobError, line, nameLengthMax } from '../../ops/job.js';
 import type { Job, Vm } from '../api/schemas.js';
 import { csrfField } from '../auth/csrf.js';
 import type { Principal } from '../auth/principal.js';
-import { HttpProblem, problemTypes } from '../problem.js';
+import { HttpProblem, type ProblemPage } from '../problem.js';
 import { addAssets } from './assets.js';
 import { type FleetFilter, fleetPage } from './fleet.js';
 import { hostPage } from './host.js';
 import { path } from './html.js';
 import { jobPage, jobsPage, jobsPerPage } from './jobs.js';
 import type { Viewer } from './layout.js';
-import { errorPage } from './login-page.js';
+import { problemPage } from './login-page.js';
 import { FleetModel, type JobFilter, type PageSources } from './model.js';
 import { pageOperation, paramsOf, whyNone } from './operations.js';
+import { readRunbooks, runbooksPage } from './runbooks.js';
 import { confirmPage, vmPage } from './vm.js';
 import { vmsPage } from './vms.js';
 import { whatIsWrong } from './wrong.js';
@@ -40,17 +40,21 @@ type JobPath = { id: string };
 const read = { config: { need: 'read', page: true } } as const;
 const operate = { config: { need: 'operate', page: true }, bodyLimit: formBytesMax } as const;
 
-/** Everything under one roof of its own: a person gets an error as a page, not as a problem. */
-export function addPages(app: FastifyInstance, sources: PageSources, log: Log): void {
+/** From here on a person gets a problem as a page, also where no page is. */
+export function addPages(app: FastifyInstance, sources: PageSources): void {
+  const problemPageOf: ProblemPage = (request, type, details) =>
+    problemPage(viewerOf(request, sources), type, details);
+  app.decorate('problemPage', problemPageOf);
   addAssets(app);
-  app.register(async (pages) => {
-    pages.setErrorHandler((error, request, reply) => answerError(error, request, reply, sources, log));
-    addReads(pages, sources);
-    addForms(pages, sources);
-  });
+  addReads(app, sources);
+  addForms(app, sources);
 }
 
 function addReads(app: FastifyInstance, sources: PageSources): void {
+  const runbooks = readRunbooks();
+  app.get('/runbooks', read, async (request, reply) =>
+    send(reply, runbooksPage(viewerOf(request, sources), runbooks)),
+  );
   app.get('/', read, async (request, reply) => send(reply, await fleet(request, sources)));
   app.get('/vms', read, async (request, reply) => send(reply, vms(request, sources)));
   app.get<{ Params: HostPath }>('/hosts/:name', read, async (request, reply) =>
@@ -130,7 +134,7 @@ async function host(request: FastifyRequest, name: string, sources: PageSources)
   const rows = model.vms(name);
   const recent = await jobsOrNone(sources, principal, { host: name }, newestJobsMax);
   const { nowMs } = viewer;
-  const well = { store: { up: true, detail: '' }, inventory: [] };
+  const well = { store: { up: true, detail: '' }, inventory: { problems: [] } };
   return hostPage({
     viewer,
     host: found,
@@ -275,34 +279,6 @@ function noStore(error: unknown): undefined {
 
 function isStore(error: unknown): boolean {
   return error instanceof HostError && error.code === 'STORE';
-}
-
-function answerError(
-  error: unknown,
-  request: FastifyRequest,
-  reply: FastifyReply,
-  sources: PageSources,
-  log: Log,
-): FastifyReply {
-  const viewer = viewerOf(request, sources);
-  const known = error instanceof HttpProblem ? error : isStore(error) ? storeProblem() : undefined;
-  if (known) {
-    const [status, title] = problemTypes[known.type];
-    const { detail, hint } = known.details;
-    return send(reply.code(status), errorPage({ viewer, status, title, detail, hint }));
-  }
-  const given = (error as { statusCode?: unknown }).statusCode;
-  const status = typeof given === 'number' && given >= 400 && given < 500 ? given : 500;
-  if (status === 500) log.error({ error, path: request.routeOptions.url }, 'a page could not be made');
-  const [title, detail] =
-    status === 500
-      ? ['Something broke inside', 'This page could not be made. The log of the service says why.']
-      : ['The request cannot be understood', 'Go back and try again.'];
-  return send(reply.code(status), errorPage({ viewer, status, title, detail }));
-}
-
-function storeProblem(): HttpProblem {
-  return new HttpProblem('store-away', 'The store is away: jobs cannot be read or taken now.');
 }
 
 function send(reply: FastifyReply, text: string): FastifyReply {

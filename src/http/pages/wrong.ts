@@ -21,6 +21,8 @@ export type Wrong = {
   hint?: string | undefined;
   /** What to run. */
   command?: string | undefined;
+  /** The section of the runbooks that helps. */
+  runbook: string;
 };
 
 type Ranked = Wrong & { rank: number };
@@ -66,22 +68,41 @@ function ofCollector({ store, backend, inventory, tokens }: CollectorState): Ran
       why: store.detail,
       sinceMs: store.sinceMs,
       hint,
+      runbook: 'OutriggerStoreDown',
     });
   }
   if (backend?.ok === false) {
     const what = 'The backend is away: results and events wait on disk';
-    found.push({ rank: 4, key: 'backend', severity: 'severe', label: 'Backend', what, why: backend.detail });
+    const { detail: why, sinceMs } = backend;
+    const runbook = 'OutriggerBackendDown';
+    found.push({
+      rank: 4,
+      key: 'backend',
+      severity: 'severe',
+      label: 'Backend',
+      what,
+      why,
+      sinceMs,
+      runbook,
+    });
   }
-  const [first, ...more] = inventory;
+  const file = {
+    rank: 6,
+    severity: 'minor' as const,
+    hint: 'Correct the file: it is read again by itself.',
+    command: 'outrigger check --offline',
+    runbook: 'OutriggerInventoryInvalid',
+  };
+  const [first, ...more] = inventory.problems;
   if (first !== undefined) {
     const why = more.length > 0 ? `${first} (and ${more.length} more)` : first;
     const what = 'The inventory file has a problem: the one before stays in force';
-    const command = 'outrigger check --offline';
-    found.push({ rank: 6, key: 'inventory', severity: 'minor', label: 'Inventory', what, why, command });
+    const { sinceMs } = inventory;
+    found.push({ ...file, key: 'inventory', label: 'Inventory', what, why, sinceMs });
   }
   if (tokens !== undefined) {
     const what = 'The tokens file has a problem: the tokens before stay in force';
-    found.push({ rank: 6, key: 'tokens', severity: 'minor', label: 'Tokens', what, why: tokens });
+    found.push({ ...file, key: 'tokens', label: 'Tokens', what, why: tokens.what, sinceMs: tokens.sinceMs });
   }
   return found;
 }
@@ -96,16 +117,25 @@ function ofHost(host: Host, nowMs: number): Ranked | undefined {
     sinceMs: since,
     why: host.cause?.message,
     hint: host.cause?.hint,
+    runbook: 'OutriggerHostStale',
   };
   switch (host.state) {
     case 'host-key-mismatch': {
       const what = `${host.name}: its SSH host key is not the one we know`;
-      return { ...base, rank: 1, severity: 'severe', what, command: `outrigger enroll ${host.name}` };
+      const command = `outrigger enroll ${host.name}`;
+      return { ...base, rank: 1, severity: 'severe', what, command, runbook: 'OutriggerHostKeyMismatch' };
     }
     case 'down':
       return { ...base, rank: 2, severity: 'severe', what: `${host.name} is down`, command: check };
     case 'auth-failed':
-      return { ...base, rank: 2, severity: 'severe', what: `${host.name} refuses our key`, command: check };
+      return {
+        ...base,
+        rank: 2,
+        severity: 'severe',
+        what: `${host.name} refuses our key`,
+        command: check,
+        runbook: 'OutriggerAuthenticationFailing',
+      };
     case 'degraded': {
       const what = host.libvirt
         ? `${host.name}: its files cannot be read`
@@ -145,12 +175,12 @@ function ofVm(vm: VmRow, nowMs: number): Ranked | undefined {
   if (vm.state === 'crashed') {
     const what = `${vm.name} on ${vm.host} has crashed`;
     const hint = 'Look at its events and console; then start it again.';
-    return { ...base(), rank: 3, what, sinceMs: vm.stateSinceMs, hint };
+    return { ...base(), rank: 3, what, sinceMs: vm.stateSinceMs, hint, runbook: 'OutriggerVmCrashed' };
   }
   if (vm.busySinceMs !== undefined && nowMs - vm.busySinceMs >= busyMsMax) {
     const what = `${vm.name} on ${vm.host} hangs: libvirt cannot ask its QEMU process`;
     const hint = 'Look for a stuck disk, backup or migration on the host (virsh domjobinfo).';
-    return { ...base(), rank: 4, what, sinceMs: vm.busySinceMs, hint };
+    return { ...base(), rank: 4, what, sinceMs: vm.busySinceMs, hint, runbook: 'OutriggerVmStuck' };
   }
   return undefined;
 }
@@ -169,8 +199,14 @@ function ofJob(job: Job, nowMs: number): Ranked | undefined {
   if (job.failure?.code === 'OUTCOME_UNKNOWN') {
     const what = `${job.op} of ${on}: whether it was done is not known`;
     const hint = 'Look at the VM itself before asking for anything again.';
-    return { ...base, rank: 3, severity: 'severe', what, hint };
+    return { ...base, rank: 3, severity: 'severe', what, hint, runbook: 'OutriggerJobOutcomeUnknown' };
   }
   if (job.failure?.code === 'CANCELLED') return undefined;
-  return { ...base, rank: 8, severity: 'minor', what: `${job.op} of ${on} failed` };
+  return {
+    ...base,
+    rank: 8,
+    severity: 'minor',
+    what: `${job.op} of ${on} failed`,
+    runbook: 'OutriggerJobsFailing',
+  };
 }

@@ -123,11 +123,14 @@ test('a bad file changes nothing, is told once, and its mend is told too', async
   ]);
   expect(watcher?.inventory).toBe(inventory);
   expect(watcher?.problems).toEqual(problems);
+  const since = watcher?.problemsSinceMs;
+  expect(since).toBeGreaterThan(0);
   expect(await watcher?.reload()).toBe('problems');
+  expect(watcher?.problemsSinceMs).toBe(since);
   expect(told).toBe(1);
   await writeFile(file, yaml('a'));
   await until('the mend', () => told === 2);
-  expect(problems).toEqual([]);
+  expect([problems, watcher?.problemsSinceMs]).toEqual([[], undefined]);
   expect(seen).toEqual([]);
 });
 

@@ -97,6 +97,8 @@ function sameKind(a, b) {
 
 let refreshing = false;
 let dueAgain = false;
+/** The page's newest answer was a refusal. */
+let unread = false;
 let timer;
 let lastMs = performance.now();
 
@@ -119,14 +121,20 @@ async function refresh() {
   dueAgain = false;
   const url = location.href;
   try {
-    const answer = await fetch(url, { signal: AbortSignal.timeout(fetchTimeoutMs), cache: 'no-store' });
+    const answer = await fetch(url, {
+      headers: { accept: 'text/html' },
+      signal: AbortSignal.timeout(fetchTimeoutMs),
+      cache: 'no-store',
+    });
     if (new URL(answer.url).pathname === '/login') {
-      say('You are signed out: sign in again', true);
+      say('You are signed out: load the page again', true);
       stopFollowing();
       return;
     }
     const text = await answer.text();
-    if (url === location.href && answer.headers.get('content-type')?.startsWith('text/html')) take(text);
+    if (url !== location.href) return;
+    if (!answer.ok) refused(answer.status);
+    else if (answer.headers.get('content-type')?.startsWith('text/html')) take(text);
   } catch {
     // the stream says when the service is away, and its return brings the next refresh
   } finally {
@@ -136,7 +144,20 @@ async function refresh() {
   }
 }
 
+/** What is on the page stays, and the page says that it is how it was. */
+function refused(status) {
+  unread = true;
+  if (cutSince === undefined)
+    say(
+      status === 404 ? 'Not here any more: this is how it was' : `Not readable now (${status}); trying again`,
+      true,
+    );
+  setTimeout(refreshSoon, pollMs);
+}
+
 function take(text) {
+  if (unread && cutSince === undefined) say('Live', false);
+  unread = false;
   const next = new DOMParser().parseFromString(text, 'text/html');
   takeClock(next.body);
   const focused = document.activeElement;
@@ -175,7 +196,7 @@ function follow() {
     retryMs = retryMinMs;
     clearInterval(polling);
     polling = undefined;
-    say('Live', false);
+    if (!unread) say('Live', false);
   };
   source.onerror = () => {
     source.close();

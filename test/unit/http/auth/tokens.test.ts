@@ -150,16 +150,19 @@ describe('the tokens in force', () => {
 
       await writeFile(path, 'version: 2\n');
       await until('the problem', () => store.problems.length > 0);
+      const since = store.problemsSinceMs;
+      expect(since).toBeGreaterThan(0);
       expect(store.find('bob')?.name).toBe('bob');
       expect(said('the API tokens file is not taken: the tokens before stay in force')).toHaveLength(1);
 
       await rm(path);
       await until('the missing file', () => store.problems.some(({ message }) => message.includes('ENOENT')));
+      expect(store.problemsSinceMs).toBe(since);
       expect(store.find('bob')?.name).toBe('bob');
 
       await writeFile(path, file(entry('carol')));
       await until('the file that is there again', () => store.find('carol') !== undefined);
-      expect(store.problems).toEqual([]);
+      expect([store.problems, store.problemsSinceMs]).toEqual([[], undefined]);
       expect(store.current(hash('bob'))).toBeUndefined();
     } finally {
       store.close();

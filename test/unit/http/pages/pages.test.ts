@@ -26,13 +26,14 @@ async function open(fleet: FleetFixture, principal = principalOf('admin')) {
   const sources = pageSources(fleet);
   const served = await pagesApp(sources, principal);
   app = served;
-  const get = async (url: string, headers: Record<string, string> = {}) => served.inject({ url, headers });
+  const get = async (url: string, headers: Record<string, string> = {}) =>
+    served.inject({ url, headers: { accept: 'text/html', ...headers } });
   const post = (url: string, form: Record<string, string>) =>
     served.inject({
       method: 'POST',
       url,
       payload: new URLSearchParams(form).toString(),
-      headers: { 'content-type': 'application/x-www-form-urlencoded' },
+      headers: { accept: 'text/html', 'content-type': 'application/x-www-form-urlencoded' },
     });
   return { sources, get, post };
 }

@@ -3,6 +3,7 @@ import { chart, sparkline } from '../../../../src/http/pages/chart.js';
 import { escapeHtml, html, path, query } from '../../../../src/http/pages/html.js';
 import type { CollectorState } from '../../../../src/http/pages/model.js';
 import { paged } from '../../../../src/http/pages/parts.js';
+import { readRunbooks } from '../../../../src/http/pages/runbooks.js';
 import { bytes, duration, plain } from '../../../../src/http/pages/words.js';
 import { whatIsWrong } from '../../../../src/http/pages/wrong.js';
 import { aHost, aJob, nowMs } from '../../../support/pages.js';
@@ -102,7 +103,7 @@ describe('pages of a list', () => {
 });
 
 describe('what is wrong now', () => {
-  const well: CollectorState = { store: { up: true, detail: 'up' }, inventory: [] };
+  const well: CollectorState = { store: { up: true, detail: 'up' }, inventory: { problems: [] } };
   const iso = (agoMs: number) => new Date(nowMs - agoMs).toISOString();
   const vm = {
     host: 'kvm-1',
@@ -148,10 +149,10 @@ describe('what is wrong now', () => {
   it('puts the worst first, and of the same kind what is wrong the longest', () => {
     const found = wrong({
       collector: {
-        store: { up: false, detail: 'refused' },
-        backend: { ok: false, detail: 'refused' },
-        inventory: ['line 3', 'line 4'],
-        tokens: 'line 1',
+        store: { up: false, detail: 'refused', sinceMs: nowMs - 4_000 },
+        backend: { ok: false, detail: 'refused', sinceMs: nowMs - 180_000 },
+        inventory: { problems: ['line 3', 'line 4'], sinceMs: nowMs - 2_000 },
+        tokens: { what: 'line 1', sinceMs: nowMs - 1_000 },
       },
       hosts: [
         aHost('degraded', { state: 'degraded', libvirt: true, files: false }),
@@ -192,6 +193,15 @@ describe('what is wrong now', () => {
       'job late',
     ]);
     expect(found.every(({ what }) => what.length > 0)).toBe(true);
+    const { sections } = readRunbooks();
+    for (const { key, sinceMs, runbook } of found) {
+      // a VM that hangs or crashed before it was first seen has no time; these have
+      expect(sinceMs, key).toBeLessThan(nowMs);
+      expect(
+        sections.map(({ title }) => title),
+        key,
+      ).toContain(runbook);
+    }
     expect(found.find(({ key }) => key === 'host other-key')?.command).toBe('outrigger enroll other-key');
     expect(found.find(({ key }) => key === 'host refused')?.command).toBe('outrigger check refused');
     expect(found.find(({ key }) => key === 'inventory')?.why).toBe('line 3 (and 1 more)');
