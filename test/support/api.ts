@@ -91,7 +91,7 @@ export class FakeJobs implements NonNullable<ReturnType<ApiDeps['jobs']>> {
   }
 
   async stats() {
-    this.#there();
+    if (this.away) return undefined;
     return {
       waiting: this.views.length,
       active: 0,
@@ -99,13 +99,13 @@ export class FakeJobs implements NonNullable<ReturnType<ApiDeps['jobs']>> {
       completed: 0,
       failed: 0,
       running: 0,
-      oldestWaitMs: 0,
+      oldestWaitMs: this.views.length > 0 ? 1_500 : 0,
     };
   }
 
-  async backlog() {
+  async workers() {
     this.#there();
-    return { workers: 1, oldestWaitingMs: this.views.length > 0 ? 1_500 : undefined };
+    return 1;
   }
 
   #there(): void {
