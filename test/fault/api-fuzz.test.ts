@@ -22,6 +22,7 @@ import {
   wellFormed,
 } from '../support/fuzz.js';
 import { aHost } from '../support/host.js';
+import { type Judge, judgeOf } from '../support/openapi.js';
 import { running, systemSample } from '../unit/metrics/fixtures.js';
 
 const seed = 20_261_121;
@@ -34,6 +35,7 @@ type Route = { path: string; method: string; operation: Operation };
 let rig: ApiRig;
 let port: number;
 let routes: Route[];
+let judge: Judge;
 
 beforeAll(async () => {
   rig = await apiRig([aHost({ name: 'kvm-01', labels: { dc: 'ams1' } }), aHost({ name: 'kvm-02' })], {
@@ -51,6 +53,7 @@ beforeAll(async () => {
   await rig.app.listen({ port: 0, host: '127.0.0.1' });
   port = (rig.app.server.address() as AddressInfo).port;
   const document = (await rig.app.inject({ url: '/api/openapi.json', headers: bearer('viewer') })).json();
+  judge = judgeOf(document);
   routes = Object.entries(document.paths as Record<string, Record<string, Operation>>).flatMap(
     ([path, methods]) =>
       Object.entries(methods).map(([method, operation]) => ({
@@ -128,6 +131,10 @@ describe('every route of the document', () => {
           const answer = await send(port, { method, url, authorization, headers, body });
           seen.set(answer.status, (seen.get(answer.status) ?? 0) + 1);
           isGood(answer, { method, responses, away });
+          const { status, headers: given, body: text } = answer;
+          expect(judge({ method, url, status, mediaType: given.get('content-type'), body: text })).toEqual(
+            [],
+          );
         },
       );
       await fc.assert(property, {
