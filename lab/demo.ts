@@ -156,24 +156,31 @@ async function tell(
   const url = `http://127.0.0.1:${port}`;
   const first = lab.hosts[0]?.name ?? 'kvm-1';
   const envFile = join(dataDir, 'env');
-  const names = ['AGENT_INVENTORY', 'AGENT_DATA_DIR'] as const;
-  await writeFile(envFile, names.map((name) => `export ${name}='${env[name] ?? ''}'\n`).join(''));
+  const { AGENT_INVENTORY, AGENT_DATA_DIR } = env;
+  const settings = { AGENT_INVENTORY, AGENT_DATA_DIR, AGENT_API_URL: url, AGENT_API_TOKEN: token };
+  const lines = Object.entries(settings).map(([name, value]) => `export ${name}='${value ?? ''}'\n`);
+  await writeFile(envFile, lines.join(''), { mode: 0o600 });
+  const guest = `${first}/${lab.hosts[0]?.guests[0] ?? 'web-1'}`;
   say(`
 Everything is running: ${hosts} hosts, ${hosts * guests} guests, polled every 5 s. Worth a look, in another terminal:
 
   ${url}/                           the fleet page: what is wrong, hosts, VMs, jobs
       sign in with the token  ${token}
+  ${url}/queues                     polls, VM jobs and deliveries, with bull-board
+  ${url}/api/docs                   the API
   ${url}/metrics                    the whole fleet, for Prometheus
   ${url}/metrics/hosts/${first}        one host alone
   ${url}/metrics/collector          the collector itself
+  ${url}/sd/prometheus              targets, for Prometheus' service discovery
   ${url}/readyz                     health, with reasons
   ${env.AGENT_BACKEND_URL}/                            the sample backend: agents, heartbeats, and a form for jobs
 
   curl -s ${url}/metrics | grep libvirt_domain_info_cpu
-  . ${envFile}; npm run -s dev -- check
+  . ${envFile}; npm run -s dev -- check          (and hosts, vms, jobs, queue, top)
+  npm run -s dev -- vm restart ${guest} --wait       (a VM job; in the terminal of the line above)
+  STORE=${join(dataDir, 'store', 'store.sock')} npx tsx lab/job.ts restart ${first} ${lab.hosts[0]?.guests[0] ?? 'web-1'}   (the same through BullMQ)
   npx tsx lab/main.ts exec ${first} -- virsh list --all
   npx tsx lab/main.ts exec ${first} -- virsh destroy ${lab.hosts[0]?.guests[0] ?? 'web-1'}      (and see /metrics change)
-  STORE=${join(dataDir, 'store', 'store.sock')} npx tsx lab/job.ts restart ${first} ${lab.hosts[0]?.guests[0] ?? 'web-1'}   (a VM job)
   npx tsx lab/main.ts exec ${first} -- pkill libvirtd             (and see what the log and /metrics say)
 
 Ctrl-C ends the demo and takes the hosts away.

@@ -21,8 +21,9 @@ export class ApiProblem extends HostError {
 
   constructor({ type, status, detail, hint, errors }: Problem, mend: string | undefined) {
     const fields = errors?.map(({ field, message }) => `${field}: ${message}`) ?? [];
+    const more = fields.filter((field) => !detail.includes(field));
     const advice = hint ?? mend;
-    super('BAD_REQUEST', { message: [detail, ...fields].join('; '), ...(advice && { hint: advice }) });
+    super('BAD_REQUEST', { message: [detail, ...more].join('; '), ...(advice && { hint: advice }) });
     this.type = type.replace(/^urn:outrigger:problem:/, '');
     this.status = status;
   }
@@ -123,6 +124,11 @@ function unreachable(url: string, cause: unknown, timeoutMs: number): HostError 
       message: `the service at ${url} did not answer within ${timeoutMs / 1000} s`,
       hint: `Look at ${url}/livez, and at the log of the service.`,
     });
+  if (code === 'ERR_SSL_WRONG_VERSION_NUMBER' || code === 'EPROTO')
+    return new HostError('REFUSED', {
+      message: `the service at ${url} does not speak TLS`,
+      hint: 'Let AGENT_API_URL begin with http://, or name the proxy that has the certificate.',
+    });
   return new HostError('REFUSED', {
     message: `cannot reach the service at ${url}${code ? ` (${code})` : ''}`,
     hint: 'Is it running (outrigger run)? Set AGENT_API_URL to where it listens.',
@@ -132,15 +138,20 @@ function unreachable(url: string, cause: unknown, timeoutMs: number): HostError 
 
 function problemOf(url: string, status: number, answer: unknown): HostError {
   const problem = answer as Partial<Problem> | undefined;
-  if (typeof problem?.type === 'string' && typeof problem.detail === 'string')
-    return new ApiProblem(problem as Problem, mends[status]);
+  if (typeof problem?.type === 'string' && typeof problem.detail === 'string') {
+    const mend = problem.type.endsWith(':not-found') ? wrongUrl : mends[status];
+    return new ApiProblem(problem as Problem, mend);
+  }
   return new HostError('BAD_REQUEST', {
     message: `${url} answers ${status}, and not as the API of Outrigger does`,
-    hint: 'Check AGENT_API_URL: it must be the address of the service itself, or of a proxy in front of it.',
+    hint: wrongUrl,
   });
 }
 
+const wrongUrl =
+  'Check AGENT_API_URL: it must be the address of the service itself, or of a proxy in front of it, without the path of the API.';
+
 const mends: Record<number, string> = {
-  401: 'Set AGENT_API_TOKEN or AGENT_API_TOKEN_FILE; an admin makes a token with: outrigger token create',
+  401: 'Is the token that of this service, and whole? Set AGENT_API_TOKEN or AGENT_API_TOKEN_FILE; an admin makes a token with: outrigger token create',
   403: 'Ask an admin for a token with the role that this needs: docs/roles.md says which.',
 };

@@ -124,8 +124,8 @@ export function jobText(job: Job, paint: Paint): string {
     ['started', job.startedAt],
     ['finished', job.finishedAt],
     ['outcome', endOf(job) || undefined],
-    ['before', job.result && shown(job.result.before)],
-    ['after', job.result && shown(job.result.after)],
+    ['before', job.result?.before ? shown(job.result.before) : undefined],
+    ['after', job.result?.after ? shown(job.result.after) : undefined],
   ];
   const lines = facts.flatMap(([name, value]) =>
     value === undefined ? [] : [`${paint('bold', name.padEnd(10))} ${value}`],

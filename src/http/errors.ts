@@ -7,6 +7,7 @@ import { HostError } from '../core/errors.js';
 import type { Log } from '../core/log.js';
 import { JobError } from '../ops/job.js';
 import { RequestReused } from '../queue/jobs.js';
+import { bareHeaders } from './auth/headers.js';
 import {
   HttpProblem,
   type ProblemDetails,
@@ -72,6 +73,7 @@ export function addRawErrorAnswers(app: FastifyInstance): void {
     const text = JSON.stringify(body);
     response
       .writeHead(body.status, {
+        ...bareHeaders,
         'content-type': problemMediaType,
         'content-length': Buffer.byteLength(text),
         connection: 'close',
@@ -99,7 +101,11 @@ export function onFrameworkError(
   reply: FastifyReply,
 ): FastifyReply {
   const type = byStatus[error.statusCode ?? 400] ?? 'bad-request';
-  return sendProblem(reply, type, `${pathOf(request).slice(0, pathShownMax)} is not a URL of ours`);
+  return sendProblem(
+    reply.headers(bareHeaders),
+    type,
+    `${pathOf(request).slice(0, pathShownMax)} is not a URL of ours`,
+  );
 }
 
 function answer(error: FastifyError, request: FastifyRequest, reply: FastifyReply, log: Log): FastifyReply {
@@ -161,6 +167,7 @@ function endRaw(socket: Duplex, type: ProblemType, detail: string, more: readonl
     `Content-Type: ${problemMediaType}`,
     `Content-Length: ${Buffer.byteLength(body)}`,
     'Cache-Control: no-store',
+    ...Object.entries(bareHeaders).map(([name, value]) => `${name}: ${value}`),
     'Connection: close',
     ...more,
   ];

@@ -22,7 +22,7 @@ import { keyPrefix, pollsQueueName } from '../queue/polls-worker.js';
 import { isWrite } from './auth/csrf.js';
 import type {} from './auth/request.js';
 import { masked } from './mask.js';
-import { HttpProblem, problemBody, sendProblem } from './problem.js';
+import { HttpProblem, problemBody, problemMediaType, sendProblem } from './problem.js';
 
 export const queuesPath = '/queues';
 const answerTimeoutMs = 5_000;
@@ -123,9 +123,16 @@ export class QueueBoard {
       scope.addHook('preValidation', async (request) => {
         if (isWrite(request)) await this.#admit(request);
       });
-      scope.addHook('preSerialization', async ({ principal }, _reply, payload) =>
-        masked(withButtons(payload, principal?.role === 'admin'), this.#secrets()),
-      );
+      scope.addHook('preSerialization', async ({ principal }, reply, payload) => {
+        const { statusCode } = reply;
+        if (statusCode >= 400) reply.header('content-type', problemMediaType);
+        if (statusCode === 503) reply.header('retry-after', retryAfterSeconds);
+        const shown =
+          statusCode >= 400
+            ? asProblem(statusCode, payload)
+            : withButtons(payload, principal?.role === 'admin');
+        return masked(shown, this.#secrets());
+      });
       scope.addHook('onSend', async (_request, reply, payload) => {
         const type = String(reply.getHeader('content-type') ?? '');
         if (typeof payload !== 'string' || !type.startsWith('text/html')) return payload;
@@ -173,7 +180,9 @@ export class QueueBoard {
     if (status === undefined) this.#log.warn({ error }, 'the queue page failed');
     const problem = known
       ? problemBody(known.type, known.details)
-      : problemBody(status ? 'bad-request' : 'store-away', { detail: 'the store did not answer' });
+      : status !== undefined || isOddness(error)
+        ? problemBody('bad-request', { detail: 'the queue page cannot show what was asked for' })
+        : problemBody('store-away', { detail: 'the store did not answer' });
     // bull-board types its error answers narrowly; what it does with them is to send them.
     return { status: problem.status, body: { ...problem, error: problem.detail } } as never;
   }
@@ -190,6 +199,19 @@ function configOf({ method, url }: RouteOptions): RouteOptions['config'] {
 
 function isStatic(url: string | undefined): boolean {
   return url?.startsWith(`${queuesPath}/static`) ?? false;
+}
+
+/** bull-board takes what it is asked for as it comes, and trips over it; what the store has to say is no such error. */
+function isOddness(error: Error): boolean {
+  return [TypeError, RangeError, URIError].some((kind) => error instanceof kind);
+}
+
+/** bull-board's page shows `error`; its own errors have nothing else. */
+function asProblem(status: number, payload: unknown): unknown {
+  const { error = 'this cannot be done', type } = (payload ?? {}) as { error?: unknown; type?: unknown };
+  if (typeof type === 'string') return payload;
+  const ours = ({ 403: 'forbidden', 404: 'not-found', 405: 'method-not-allowed' } as const)[status];
+  return { ...problemBody(ours ?? 'bad-request', { detail: String(error) }), status, error };
 }
 
 /** The page shows the buttons that these flags allow. */

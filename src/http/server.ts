@@ -40,8 +40,10 @@ export type HttpServer = { url: string; close(): Promise<void> };
 const open = { config: { need: 'none' as const } };
 
 /** A client must send its request within this time, and may keep an idle connection this long. */
-const requestTimeoutMs = 10_000;
+const requestTimeoutMsMax = 10_000;
 const keepAliveTimeoutMs = 72_000;
+/** How often it is looked for slow ones; node's own 30 s would make 10 s up to 40. */
+const slowCheckMs = 1_000;
 const bodyBytesMax = 64 * 1024;
 /** As it stands in the URL: a name of 255 characters, each of them encoded. */
 const paramLengthMax = 3_100;
@@ -65,6 +67,7 @@ export async function buildHttp({
   limits,
   log,
 }: Omit<HttpOptions, 'host' | 'port'>): Promise<FastifyInstance> {
+  const { requestTimeoutMs = requestTimeoutMsMax } = limits ?? {};
   const app = fastify({
     logger: false,
     requestTimeout: requestTimeoutMs,
@@ -74,7 +77,11 @@ export async function buildHttp({
     exposeHeadRoutes: true,
     trustProxy: trustedProxies ? [...trustedProxies] : false,
     routerOptions: { maxParamLength: paramLengthMax },
-    http: { requireHostHeader: false },
+    http: {
+      requireHostHeader: false,
+      headersTimeout: requestTimeoutMs,
+      connectionsCheckingInterval: Math.min(slowCheckMs, requestTimeoutMs),
+    },
     clientErrorHandler: onClientError,
     frameworkErrors: onFrameworkError,
   });

@@ -78,18 +78,6 @@ export class JobsList {
     }
   }
 
-  /** Wall milliseconds at which the oldest of those that wait was added. */
-  async oldestWaitingMs(): Promise<number | undefined> {
-    const ids = await Promise.all([
-      this.#client.lindex(`${jobPrefix}wait`, -1),
-      this.#client.zrange(`${jobPrefix}prioritized`, '0', '0').then(([id]) => id ?? null),
-    ]);
-    const waiting = ids.filter((id) => id !== null);
-    const times = (await this.#fields(waiting, ['timestamp'])).map(([timestamp]) => numberOf(timestamp));
-    const known = times.filter((ms) => ms !== undefined);
-    return known.length > 0 ? Math.min(...known) : undefined;
-  }
-
   async *#chunks(states: ReadonlySet<JobState>, after: JobsCursor | undefined) {
     if (after?.part !== 'finished') {
       const places = (await this.#unfinished(states)).filter((place) => !after || isAfter(place, after));

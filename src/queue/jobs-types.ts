@@ -80,7 +80,7 @@ export type JobView = {
 export type JobsStats = Record<JobState, number> & {
   /** In this process. */
   running: number;
-  /** How long the job that waits longest has been due. */
+  /** How long the job that waits longest has been due; 0 while none waits. */
   oldestWaitMs: number;
 };
 

@@ -198,19 +198,12 @@ export class JobQueue implements AsyncDisposable {
   }
 
   /**
-   * Who works, and how long the first in the queue has waited.
+   * How many processes take jobs; undefined where the store does not let us ask.
    * @throws HostError STORE
    */
-  async backlog(): Promise<{ workers: number | undefined; oldestWaitingMs: number | undefined }> {
+  async workers(): Promise<number | undefined> {
     this.#store();
-    const [workers, addedMs] = await Promise.all([
-      this.#list.countClients(cancelClientName),
-      this.#list.oldestWaitingMs(),
-    ]).catch(asStoreError);
-    return {
-      workers,
-      oldestWaitingMs: addedMs === undefined ? undefined : Math.max(0, this.#clock.wallMs() - addedMs),
-    };
+    return this.#list.countClients(cancelClientName).catch(asStoreError);
   }
 
   /** Undefined while the store is away. */

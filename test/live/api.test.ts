@@ -7,12 +7,15 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Lab, type LabHost, raiseLab } from '../../lab/lab.js';
 import { Host, Job, pageOf, QueueState, Vm } from '../../src/http/api/schemas.js';
 import { hashToken } from '../../src/http/auth/tokens.js';
+import { type Judge, judgeOf, type OpenApi } from '../support/openapi.js';
 import { Service } from '../support/outrigger.js';
 import { until } from '../support/until.js';
 
 let lab: Lab;
 let host: LabHost;
 let service: Service;
+/** The running service's own document. */
+let judge: Judge;
 
 beforeAll(async () => {
   lab = await raiseLab({ name: 'api', hosts: 1, guests: ['web-1', 'web-2'] });
@@ -25,6 +28,10 @@ beforeAll(async () => {
   );
   await writeFile(tokens, `version: 1\ntokens:\n${entries.join('\n')}\n`, { mode: 0o600 });
   service = await Service.start(lab.inventoryFile, { AGENT_API_TOKENS_FILE: tokens });
+  const document = await fetch(`${service.url}/api/openapi.json`, {
+    headers: { authorization: 'Bearer viewer' },
+  });
+  judge = judgeOf((await document.json()) as OpenApi);
   await service.pageWhen('the host up', (page) => page.value('libvirt_up') === 1);
   await until('jobs to be taken', async () => (await ask('/queue')).status === 200);
   // VMs are seen before the host's own figures.
@@ -53,6 +60,9 @@ async function ask(
     signal: AbortSignal.timeout(20_000),
   });
   const text = await answer.text();
+  const mediaType = answer.headers.get('content-type');
+  const url = `/api/v1${path}`;
+  expect(judge({ method, url, status: answer.status, mediaType, body: text })).toEqual([]);
   return { status: answer.status, headers: answer.headers, json: text ? JSON.parse(text) : undefined };
 }
 

@@ -122,6 +122,21 @@ async function ask(path: string, init: RequestInit & { token?: string } = {}): P
   return answer;
 }
 
+/** What the stream of changes tells. */
+async function listen(): Promise<{ text(): string; close(): void }> {
+  const leave = new AbortController();
+  const answer = await fetch(`${service.url}/api/v1/stream`, {
+    headers: { authorization: `Bearer ${admin}` },
+    signal: leave.signal,
+  });
+  let told = JSON.stringify([...answer.headers]);
+  const read = async () => {
+    for await (const chunk of answer.body ?? []) told += Buffer.from(chunk).toString();
+  };
+  read().catch(() => undefined);
+  return { text: () => told, close: () => leave.abort() };
+}
+
 const form = (fields: Record<string, string>) => ({
   method: 'POST',
   body: new URLSearchParams(fields),
@@ -130,6 +145,9 @@ const form = (fields: Record<string, string>) => ({
 it('nothing that is secret leaves the service', async () => {
   await until('the store', async () => (await ask('/queues/api/queues', { token: admin })).status === 200);
   await until('the key to be used', () => sshd.log().includes('Accepted publickey'));
+
+  // The stream of changes, from before what follows.
+  const stream = await listen();
 
   // Every page and route that reads, as docs/roles.md lists them.
   const table = await readFile('docs/roles.md', 'utf8');
@@ -182,6 +200,12 @@ it('nothing that is secret leaves the service', async () => {
   });
   await ask('/api/v1/audit', { token: admin });
   await ask('/readyz');
+
+  await until('a host and the job in the stream', () =>
+    /event: host\b[\s\S]*HOST_UNREACHABLE/.test(stream.text()),
+  );
+  stream.close();
+  left.set('stream', stream.text());
 
   const client = new Redis(redis.url);
   for (const key of await client.keys('*')) {

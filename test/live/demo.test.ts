@@ -50,6 +50,20 @@ it('starts, shows every host and its trouble, and takes everything away', async 
   const space = (what: string) =>
     page.value(`libvirt_storage_pool_${what}_bytes`, { instance: 'kvm-07' }) ?? Number.NaN;
   expect(space('available') / space('capacity')).toBeLessThan(0.05);
+  // What it says to do, done as it says.
+  const settings = /export (AGENT_API_URL=\S+) (AGENT_API_TOKEN_FILE=\S+)/.exec(printed)?.slice(1) ?? [];
+  const asSaid = Object.fromEntries(settings.map((one) => one.split('=', 2)));
+  const said = [...printed.matchAll(/^ {2}outrigger (hosts|vms|vm|jobs)\b(.*)$/gm)];
+  expect(said.length).toBe(4);
+  for (const [, command = '', more = ''] of said) {
+    const { code, stderr } = await outrigger([command, ...more.trim().split(' ').filter(Boolean)], asSaid);
+    expect([command, code, code === 0 ? '' : stderr]).toEqual([command, 0, '']);
+  }
+  const token = /sign in with the token {2}(\S+)/.exec(printed)?.[1];
+  for (const [, path = ''] of printed.matchAll(/^ {2}http:\/\/[^/]+(\/\S*)/gm)) {
+    const answer = await fetch(url + path, { headers: { authorization: `Bearer ${token}` } });
+    expect([path, answer.status]).toEqual([path, path === '/readyz' ? expect.any(Number) : 200]);
+  }
   const pids = childrenOf(demo.pid);
   expect(pids.length).toBeGreaterThanOrEqual(2);
   demo.kill('SIGINT');

@@ -14,7 +14,7 @@ import { makeApi } from '../../src/http/api/make.js';
 import { apiRoutes } from '../../src/http/api/routes.js';
 import { AccessControl } from '../../src/http/auth/access.js';
 import { hashToken } from '../../src/http/auth/tokens.js';
-import { buildHttp } from '../../src/http/server.js';
+import { buildHttp, type RouteGroup } from '../../src/http/server.js';
 import type { Host } from '../../src/inventory/host.js';
 import { type ParsedJob, parseRequest } from '../../src/ops/job.js';
 import type { Operations } from '../../src/ops/operation.js';
@@ -91,7 +91,7 @@ export class FakeJobs implements NonNullable<ReturnType<ApiDeps['jobs']>> {
   }
 
   async stats() {
-    this.#there();
+    if (this.away) return undefined;
     return {
       waiting: this.views.length,
       active: 0,
@@ -99,13 +99,13 @@ export class FakeJobs implements NonNullable<ReturnType<ApiDeps['jobs']>> {
       completed: 0,
       failed: 0,
       running: 0,
-      oldestWaitMs: 0,
+      oldestWaitMs: this.views.length > 0 ? 1_500 : 0,
     };
   }
 
-  async backlog() {
+  async workers() {
     this.#there();
-    return { workers: 1, oldestWaitingMs: this.views.length > 0 ? 1_500 : undefined };
+    return 1;
   }
 
   #there(): void {
@@ -125,11 +125,17 @@ export type ApiRig = AsyncDisposable & {
   written: unknown[];
 };
 
-type RigOptions = { log?: Log; onRoute?: (route: RouteOptions) => void; requestsPerMinute?: number };
+type RigOptions = {
+  log?: Log;
+  onRoute?: (route: RouteOptions) => void;
+  requestsPerMinute?: number;
+  /** Routes beside the API's. */
+  more?: (parts: { access: AccessControl; deps: ApiDeps; clock: FakeClock }) => readonly RouteGroup[];
+};
 
 export async function apiRig(
   hosts: readonly Host[],
-  { log = silentLog, onRoute = () => undefined, requestsPerMinute }: RigOptions = {},
+  { log = silentLog, onRoute = () => undefined, requestsPerMinute, more = () => [] }: RigOptions = {},
 ): Promise<ApiRig> {
   const directory = await mkdtemp(join(tmpdir(), 'api-test-'));
   const tokensFile = join(directory, 'tokens.yaml');
@@ -162,7 +168,11 @@ export async function apiRig(
     sources: smallSources,
     access,
     limits: { ...(requestsPerMinute && { requestsPerMinute }) },
-    groups: [(app) => void app.addHook('onRoute', onRoute), apiRoutes(deps)],
+    groups: [
+      (app) => void app.addHook('onRoute', onRoute),
+      ...more({ access, deps, clock }),
+      apiRoutes(deps),
+    ],
     log,
   });
   await app.ready();

@@ -58,7 +58,9 @@ export async function signIn(page: Page, url: string, token: string): Promise<vo
 /** What axe-core finds serious or critical; the policy of the page forbids scripts like axe, so it runs in a context that ignores it. */
 export async function axeFindings(page: Page): Promise<string[]> {
   await page.evaluate(`window.axe ?? (() => { ${axe.source} })()`);
-  const { violations } = (await page.evaluate('axe.run({ resultTypes: ["violations"] })')) as { violations: Finding[] };
+  const { violations } = (await page.evaluate('axe.run({ resultTypes: ["violations"] })')) as {
+    violations: Finding[];
+  };
   return violations
     .filter(({ impact }) => impacts.has(impact))
     .map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes[0]?.html.slice(0, 200)}`);

@@ -7,6 +7,7 @@ import type { FastifyInstance, InjectOptions } from 'fastify';
 import type { AuditEntry } from '../../src/audit/log.js';
 import { silentLog } from '../../src/core/log.js';
 import { AccessControl, type AccessLimits, type AccessSettings } from '../../src/http/auth/access.js';
+import type { AuditSink } from '../../src/http/auth/access-audit.js';
 import { csrfField } from '../../src/http/auth/csrf.js';
 import { type Role, roles } from '../../src/http/auth/roles.js';
 import { mintToken } from '../../src/http/auth/tokens.js';
@@ -37,6 +38,8 @@ export type DoorOptions = {
   /** Without: nothing is configured. */
   tokens?: boolean;
   auditFails?: boolean;
+  /** Also told of each line. */
+  sink?: AuditSink;
   limits?: AccessLimits;
 };
 
@@ -68,6 +71,7 @@ export async function openDoor(options: DoorOptions = {}): Promise<Door> {
       append: async (entry) => {
         if (options.auditFails) throw new Error('no space left');
         entries.push(entry);
+        await options.sink?.append(entry);
       },
     }),
   });

@@ -16,7 +16,7 @@ import type { FleetView, HostGate } from './views.js';
 export type ApiDeps = {
   view: FleetView;
   /** Undefined until the service has begun to take jobs. */
-  jobs: () => Pick<JobQueue, 'add' | 'cancel' | 'get' | 'list' | 'stats' | 'backlog'> | undefined;
+  jobs: () => Pick<JobQueue, 'add' | 'cancel' | 'get' | 'list' | 'stats' | 'workers'> | undefined;
   audit: (query: AuditQuery) => Promise<AuditSlice>;
   changes: ChangeFeed;
   clock: Clock;

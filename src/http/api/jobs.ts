@@ -2,6 +2,7 @@
 // done by the queue's worker, which judges it again. It refuses to say who asks by the body's word, and to make two jobs of one
 // Idempotency-Key.
 import { z } from 'zod';
+import { HostError } from '../../core/errors.js';
 import { requestIdLengthMax } from '../../ops/job.js';
 import { type JobsCursor, jobsScannedMax } from '../../queue/jobs-list.js';
 import { type JobState, jobsQueueName } from '../../queue/jobs-types.js';
@@ -180,20 +181,25 @@ function addQueue(app: ApiApp, deps: ApiDeps): void {
         response: { 200: ok(QueueState, 'Counts over all hosts'), ...problems('store-away') },
       },
     },
-    async () => {
-      const queue = queueOf(deps);
-      const { workers, oldestWaitingMs } = await queue.backlog();
-      const stats = await queue.stats();
-      if (!stats) throw new HttpProblem('store-away', 'the store is away');
-      const { oldestWaitMs: _, ...counts } = stats;
-      return {
-        name: jobsQueueName,
-        ...counts,
-        ...(workers !== undefined && { workers }),
-        ...(oldestWaitingMs !== undefined && { oldestWaitingSeconds: oldestWaitingMs / 1000 }),
-      };
-    },
+    async () => queueState(deps),
   );
+}
+
+/**
+ * How the queue stands; also for the pages.
+ * @throws HostError STORE
+ */
+export async function queueState(deps: ApiDeps): Promise<QueueState> {
+  const queue = queueOf(deps);
+  const [workers, stats] = await Promise.all([queue.workers(), queue.stats()]);
+  if (!stats) throw new HostError('STORE', { message: 'the store is away' });
+  const { oldestWaitMs, ...counts } = stats;
+  return {
+    name: jobsQueueName,
+    ...counts,
+    ...(workers !== undefined && { workers }),
+    ...(counts.waiting > 0 && { oldestWaitingSeconds: oldestWaitMs / 1000 }),
+  };
 }
 
 /**

@@ -31,7 +31,7 @@ export type AccessOptions = {
 };
 
 /** Lower ones, for tests. */
-export type AccessLimits = { requestsPerMinute?: number; connections?: number };
+export type AccessLimits = { requestsPerMinute?: number; connections?: number; requestTimeoutMs?: number };
 
 export class AccessControl {
   readonly #tokens: TokenStore | undefined;

@@ -24,6 +24,13 @@ export const policies: Readonly<Record<Policy, string>> = {
   docs: written({ ...strict, 'style-src': "'self' 'unsafe-inline'" }),
 };
 
+/** For answers that are made before any hook runs. */
+export const bareHeaders = {
+  'content-security-policy': policies.strict,
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+} as const;
+
 export async function addSecurityHeaders(app: FastifyInstance): Promise<void> {
   await app.register(helmet, {
     contentSecurityPolicy: false,

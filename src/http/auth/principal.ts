@@ -43,7 +43,7 @@ export function makePrincipal({
     name,
     role,
     via,
-    confined: hosts !== undefined || labels !== undefined,
+    confined: (hosts !== undefined && !hosts.includes('*')) || labels !== undefined,
     may: (need) => roleMay(role, need),
     mayOp: (op) => roleMayOp(role, op),
     mayHost: (host) =>

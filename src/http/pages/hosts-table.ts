@@ -91,7 +91,8 @@ const figures: Readonly<Record<string, (host: Host) => number | undefined>> = {
 /** By name within the same figure; what has no figure comes last, whichever way round. */
 function sorted(hosts: Host[], sort: string): Host[] {
   const falling = sort.startsWith('-');
-  const figure = figures[falling ? sort.slice(1) : sort];
+  const by = falling ? sort.slice(1) : sort;
+  const figure = Object.hasOwn(figures, by) ? figures[by] : undefined;
   if (!figure) return falling ? hosts.reverse() : hosts;
   const known = hosts.map((host) => ({ host, value: figure(host) }));
   known.sort((a, b) => {

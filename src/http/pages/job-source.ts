@@ -1,9 +1,9 @@
 // The jobs as the pages see them: the same calls as the API's routes, so that a form and a script are judged alike.
 import type { JobsCursor } from '../../queue/jobs-list.js';
-import { type JobState, jobsQueueName } from '../../queue/jobs-types.js';
+import type { JobState } from '../../queue/jobs-types.js';
 import { type ApiDeps, maySee, queueOf } from '../api/context.js';
 import { headOf, jobOf } from '../api/job-view.js';
-import { askForJob, findJob } from '../api/jobs.js';
+import { askForJob, findJob, queueState } from '../api/jobs.js';
 import { NewJob } from '../api/schemas.js';
 import { HttpProblem } from '../problem.js';
 import type { PageJobs } from './model.js';
@@ -46,14 +46,7 @@ export function pageJobs(deps: ApiDeps): PageJobs {
 
     cancel: async (id) => queueOf(deps).cancel(id),
 
-    async queue() {
-      const queue = queueOf(deps);
-      const { workers, oldestWaitingMs } = await queue.backlog();
-      const counts = await queue.stats();
-      if (!counts) return undefined;
-      const oldest = oldestWaitingMs !== undefined && { oldestWaitingSeconds: oldestWaitingMs / 1000 };
-      return { name: jobsQueueName, ...counts, workers, ...oldest };
-    },
+    queue: () => queueState(deps),
   };
 }
 

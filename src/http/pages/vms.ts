@@ -100,7 +100,8 @@ function io({ host, uuid }: VmRow, history: History, kind: 'disk' | 'net'): numb
 /** As they come (by host and name) without a figure; what is not known comes last, whichever way round. */
 function sorted(vms: VmRow[], sort: string, history: History): VmRow[] {
   const falling = sort.startsWith('-');
-  const figure = figures[falling ? sort.slice(1) : sort];
+  const by = falling ? sort.slice(1) : sort;
+  const figure = Object.hasOwn(figures, by) ? figures[by] : undefined;
   if (!figure) return falling ? vms.reverse() : vms;
   const known = vms.map((vm) => ({ vm, value: figure(vm, history) }));
   known.sort(({ value: a }, { value: b }) => {

@@ -73,6 +73,24 @@ it.each([401, 403])('says what to set after a %i', async (status) => {
   });
 });
 
+it('tells a field once, and where a URL leads beside the API', async () => {
+  const errors = [{ field: 'query.state', message: 'is none' }];
+  const problem = { title: '', status: 400, detail: 'query.state: is none', errors };
+  const url = await service(({ url = '' }) =>
+    url.startsWith('/api/v1/api/')
+      ? { status: 404, body: { ...problem, type: 'urn:outrigger:problem:not-found', errors: [] } }
+      : { status: 400, body: { ...problem, type: 'urn:outrigger:problem:validation' } },
+  );
+  await expect(new ApiClient(url).get('/hosts')).rejects.toMatchObject({ message: 'query.state: is none' });
+  await expect(new ApiClient(`${url}/api/v1`).get('/hosts')).rejects.toMatchObject({
+    hint: expect.stringContaining('without the path of the API'),
+  });
+  await expect(new ApiClient(url.replace('http:', 'https:')).get('/hosts')).rejects.toMatchObject({
+    message: expect.stringContaining('does not speak TLS'),
+    hint: expect.stringContaining('http://'),
+  });
+});
+
 it('does not take another server for the service', async () => {
   const url = await service(() => ({ body: '<html>' }));
   await expect(new ApiClient(url).get('/hosts')).rejects.toMatchObject({

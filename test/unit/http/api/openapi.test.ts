@@ -2,6 +2,7 @@
 // against the rules of OpenAPI 3.1 that a reader relies on.
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { Validator } from '@seriousme/openapi-schema-validator';
 import type { RouteOptions } from 'fastify';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { z } from 'zod';
@@ -9,20 +10,12 @@ import { examples } from '../../../../src/http/api/examples.js';
 import * as shapes from '../../../../src/http/api/schemas.js';
 import { problemTypes, problemUri } from '../../../../src/http/problem.js';
 import { type ApiRig, apiRig, bearer } from '../../../support/api.js';
+import type { OpenApi } from '../../../support/openapi.js';
 
 type Json = { [key: string]: unknown };
-type Answer = { description: string; content?: Record<string, { schema: Json }> };
-type Operation = {
-  summary: string;
-  tags: string[];
-  parameters?: { name: string; in: string; required: boolean; schema: Json }[];
-  requestBody?: { content: Record<string, { schema: Json }> };
-  responses: Record<string, Answer>;
-};
-type Document = Json & {
+type Document = OpenApi & {
   openapi: string;
   info: Json;
-  paths: Record<string, Record<string, Operation>>;
   components: { schemas: Record<string, Json> };
 };
 
@@ -75,6 +68,15 @@ describe('the OpenAPI document', () => {
         .map(({ route }) => route)
         .sort(),
     );
+  });
+
+  it('is what the specification calls a document, as its own schema judges it', async () => {
+    const judge = new Validator();
+    expect(await judge.validate(structuredClone(document))).toEqual({ valid: true });
+    expect(judge.version).toBe('3.1');
+    const broken = structuredClone(document);
+    Object.assign(broken.paths['/api/v1/hosts']?.get ?? {}, { responses: { 200: {} } });
+    expect((await new Validator().validate(broken)).valid).toBe(false);
   });
 
   it('gives each a summary, a tag, every path parameter, a good answer and its problems', () => {

@@ -1,5 +1,10 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { FastifyInstance, HTTPMethods } from 'fastify';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { AuditLog } from '../../../../src/audit/log.js';
+import { systemClock } from '../../../../src/core/clock.js';
 import type { Need } from '../../../../src/http/auth/roles.js';
 import { roles } from '../../../../src/http/auth/roles.js';
 import { bearer, type Door, form, formType, openDoor, probes } from '../../../support/callers.js';
@@ -184,6 +189,21 @@ describe('the audit log', () => {
         outcome: 'admitted',
       },
     ]);
+  });
+
+  it('keeps a line break in a name inside its entry', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'guard-audit-'));
+    const log = await AuditLog.open({ dir, clock: systemClock });
+    await using own = await openDoor({ groups: [probes], sink: log });
+    const name = 'a\r\n{"seq":1}\u2028b';
+    await own.app.inject({
+      ...{ method: 'POST', url: `/probe/hosts/${encodeURIComponent(name)}` },
+      ...{ ...bearer(own.token('operator')), payload: { vm: name } },
+    });
+    await log.close();
+    const [line = '', end] = (await readFile(join(dir, 'audit-000001.jsonl'), 'utf8')).split('\n');
+    expect([JSON.parse(line).before, end]).toEqual([{ host: name, vm: name }, '']);
+    await rm(dir, { recursive: true, force: true });
   });
 
   it('has refusals with their reason, and no reads', async () => {

@@ -1,3 +1,4 @@
+import { type AddressInfo, connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { bearer, openDoor, probes } from '../../../support/callers.js';
 
@@ -51,6 +52,23 @@ describe('limits', () => {
     }
   });
 
+  it.each([
+    ['nothing', ''],
+    ['half a header', 'GET /livez HTTP/1.1\r\nHost: x\r\nX-A: '],
+    [
+      'half a body',
+      'POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nab',
+    ],
+  ])('who sends %s and then nothing is told that it took too long', async (_what, bytes) => {
+    await using own = await openDoor({ limits: { requestTimeoutMs: 100 } });
+    await own.app.listen({ host: '127.0.0.1', port: 0 });
+    const socket = connect((own.app.server.address() as AddressInfo).port, '127.0.0.1');
+    socket.write(bytes);
+    const said = String(Buffer.concat(await socket.toArray()));
+    expect(said).toMatch(/^HTTP\/1\.1 408 Request Timeout\r\n/);
+    expect(said).toContain('urn:outrigger:problem:timeout');
+  });
+
   it('a body that is too large is refused', async () => {
     await using own = await openDoor({ groups: [probes] });
     const answer = await own.app.inject({
@@ -59,6 +77,6 @@ describe('limits', () => {
       ...bearer(own.token('operator')),
       payload: { text: 'x'.repeat(70_000) },
     });
-    expect(answer.statusCode).toBe(413);
+    expect(answer.json()).toMatchObject({ type: 'urn:outrigger:problem:too-large', status: 413 });
   });
 });

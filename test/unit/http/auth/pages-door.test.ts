@@ -198,6 +198,26 @@ describe('headers', () => {
     }
   });
 
+  it('lead nowhere else, whatever name or proxy is claimed, and claim nothing themselves', async () => {
+    const evil = 'evil.example';
+    const claims = {
+      host: evil,
+      'x-forwarded-host': evil,
+      'x-forwarded-proto': `https\u000bX-Evil: 1`,
+      'x-forwarded-for': evil,
+      forwarded: `host=${evil}`,
+      'x-original-url': `//${evil}/`,
+      origin: `http://${evil}`,
+    };
+    for (const trustedProxies of [undefined, ['127.0.0.1']]) {
+      await using own = await openDoor({ groups: [probes], ...(trustedProxies && { trustedProxies }) });
+      for (const url of ['/probe/page', '/login', '/nothing', '/probe/none']) {
+        const { headers, body } = await own.app.inject({ url, headers: claims });
+        expect(JSON.stringify(headers) + body).not.toMatch(/evil/i);
+      }
+    }
+  });
+
   it('cannot be added to by what is asked for', async () => {
     for (const url of [
       '/probe/page?a=%0d%0aSet-Cookie:%20a=b',

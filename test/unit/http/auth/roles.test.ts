@@ -72,6 +72,14 @@ describe('confinement', () => {
     expect(mayHost({ hosts: ['kvm-*'], labels: { dc: 'fra1' } }, 'kvm-01', labels)).toBe(false);
   });
 
+  it('is none where every host is named', () => {
+    const confined = (confinement: object) =>
+      makePrincipal({ name: 'x', role: 'viewer', via: 'jwt', confinement }).confined;
+    expect([confined({}), confined({ hosts: ['a', '*'] })]).toEqual([false, false]);
+    expect([confined({ hosts: ['a*'] }), confined({ hosts: [] })]).toEqual([true, true]);
+    expect(confined({ hosts: ['*'], labels: { dc: 'ams1' } })).toBe(true);
+  });
+
   it('hides every host from an empty list, none without one', () => {
     expect(mayHost({ hosts: [] }, 'kvm-01')).toBe(false);
     expect(mayHost({}, 'kvm-01')).toBe(true);
