@@ -2,7 +2,7 @@
 // a real lab host with real QEMU guests and on simulated hosts. Prints tables and which bounds held; JSON goes beside. Ends with 1
 // when a bound did not hold. It counts CPU of clients only: what libvirtd and sshd need is the same for all.
 //   npm run bench:peers            (as root for the lab host and for packages that are missing; --help tells the rest)
-import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -27,8 +27,8 @@ const simHosts = 50;
 const memorySteps = 3;
 const guestStartMs = 180_000;
 const guestBootMs = 600_000;
-const labRounds = { connects: 2, polls: 5, warmConnects: 40, warmPolls: 120 };
-const simRounds = { connects: 20, polls: 5, warmConnects: 60, warmPolls: 600 };
+const labRounds = { connects: 2, polls: 8, warmConnects: 20, warmPolls: 400 };
+const simRounds = { connects: 20, polls: 10, warmConnects: 60, warmPolls: 600 };
 
 const ours = [
   process.execPath,
@@ -59,10 +59,13 @@ async function onLab(commands: Commands, guests: number, rounds: number, dir: st
   say('guests are started');
   await Promise.all(host.guests.map((guest) => host.guestReady(guest, guestBootMs)));
   say('guests have booted');
+  // Emulated guests keep the machine busy when they idle, too. QEMU's monitor answers for suspended ones all the same.
+  for (const guest of host.guests) await host.virsh('suspend', guest);
   const keyFile = join(dir, 'bench_key');
   await must(['ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-f', keyFile]);
-  const authorize = `cat >> /home/${pollUser}/.ssh/authorized_keys`;
-  const added = await host.exec(['sh', '-c', `${authorize} < ${keyFile}.pub`]);
+  const publicKey = await readFile(`${keyFile}.pub`, 'utf8');
+  const authorize = `printf %s "$0" >> /home/${pollUser}/.ssh/authorized_keys`;
+  const added = await host.exec(['sh', '-c', authorize, publicKey]);
   if (added.code !== 0) throw new Error(added.stderr);
   const sshDir = join(dir, 'ssh');
   await mkdir(sshDir, { mode: 0o700 });
