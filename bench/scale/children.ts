@@ -8,6 +8,8 @@ import { fileURLToPath } from 'node:url';
 import type { FleetArgument, FleetOrder, FleetReady } from './fleet.js';
 import { childrenOf, nameOf } from './proc.js';
 
+/** As in the first line of the bin, which is not read here. */
+const nodeFlags = ['--max-semi-space-size=48'];
 const bin = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const probe = new URL('./probe.mjs', import.meta.url).href;
 const startTimeoutMs = 120_000;
@@ -81,7 +83,7 @@ export class ServiceProcess implements AsyncDisposable {
   constructor(inventoryFile: string, dataDir: string, intervalMs: number) {
     this.dataDir = dataDir;
     const kept = Object.entries(process.env).filter(([name]) => !/^(AGENT_|NODE_OPTIONS$)/.test(name));
-    this.child = spawn(process.execPath, ['--import', probe, bin, 'run'], {
+    this.child = spawn(process.execPath, [...nodeFlags, '--import', probe, bin, 'run'], {
       env: {
         ...Object.fromEntries(kept),
         AGENT_INVENTORY: inventoryFile,

@@ -33,7 +33,7 @@ export type LinkOptions<T> = {
   random?: () => number;
 };
 
-export const reconnectBackoff: Backoff = { baseMs: 1_000, capMs: 60_000, factor: 2 };
+export const reconnectBackoff: Backoff = { baseMs: 1_000, capMs: 30_000, factor: 2 };
 
 /** A connection that lasted this long clears the count of failures; a shorter one goes on backing off. */
 export const stableAfterMs = 30_000;
