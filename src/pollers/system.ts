@@ -7,7 +7,7 @@ import { type CollectorName, collectorNames } from '../inventory/collectors.js';
 import type { CollectorRun, Kernel, SystemFigures } from './collect.js';
 import { collectors } from './collectors.js';
 import { PartReader, type PollReads } from './part-reader.js';
-import type { PollContext, Poller } from './poller.js';
+import type { HostFiles, PollContext, Poller } from './poller.js';
 import { Problems } from './problems.js';
 import type { KernelStat } from './proc/stat.js';
 import { Rare } from './rare.js';
@@ -32,6 +32,9 @@ const pollTimeoutMs = 12_000;
 /** Last and alone: the one request that may hang must not have others waiting behind it. */
 const last: CollectorName = 'filesystem';
 
+/** What a poll that failed had read of what rarely changes: a host that is too slow for its first poll is ready for the next. */
+const unfinished = new WeakMap<HostFiles, Rare>();
+
 export const systemPoller: Poller<SystemSample> = {
   name: 'system',
   part: 'files',
@@ -45,11 +48,14 @@ export const systemPoller: Poller<SystemSample> = {
     const problems = new Problems();
     const reads: PollReads = { files: readers.files(), problems, signal, read: new Map() };
     const bootId = await new PartReader(reads).attribute('/proc/sys/kernel/random/boot_id', { often: true });
-    const rare = new Rare(previous?.rare, { bootId, clock, everyMs: host.poll.detailsMs });
+    const before = unfinished.get(reads.files) ?? previous?.rare;
+    const rare = new Rare(before, { bootId, clock, everyMs: host.poll.detailsMs });
+    unfinished.set(reads.files, rare);
     const wanted = host.poll.collectors ?? collectorNames;
     const first = wanted.filter((name) => name !== last);
     const parts = await Promise.all(first.map((name) => run(name, reads, rare, poll)));
     if (wanted.includes(last)) parts.push(await run(last, reads, rare, poll));
+    unfinished.delete(reads.files);
     const { cpus, counts, ...figures } = merged(parts.map(({ figures }) => figures));
     return {
       pressure: {},

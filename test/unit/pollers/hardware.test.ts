@@ -377,6 +377,17 @@ describe('how much is read', () => {
     expect((await poll(files, third, clock)).kernel.hostname).toBe('three');
   });
 
+  it('by a poll that failed at its end is not read again by the next', async () => {
+    const files = largeHost(['eth0', 'eth1']);
+    files.texts.set('/proc/self/mounts', new HostError('CLOSED'));
+    await expect(poll(files)).rejects.toThrow('closed');
+    expect(sysfs(files.reads).length).toBeGreaterThan(2 * 20);
+    files.texts.delete('/proc/self/mounts');
+    files.forget();
+    expect((await poll(files)).netClasses).toHaveLength(2);
+    expect(sysfs(files.reads)).toHaveLength(2 * 3);
+  });
+
   it('a device that left is forgotten, and the memory of it is not part of what people see', async () => {
     const files = new CountedFiles({ '/proc/net/dev': netDev(['eth0']), ...device('eth0') });
     const first = await poll(files);
