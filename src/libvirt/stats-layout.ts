@@ -79,11 +79,14 @@ function layoutOf(seen: readonly { field: Field; type: number }[]): Layout | und
   const fields: LayoutField[] = [];
   const records = new Map<number, LayoutRecord & { number: number }>();
   const sizes = new Map<ListGroup, number>();
+  const seenKeys = new Set<string>();
   let wordsEnd = 0;
   for (const { field, type } of seen) {
     const { place, key } = field;
+    const unique = `${place} ${key}`;
+    if (key === '__proto__' || seenKeys.has(unique)) return undefined;
+    seenKeys.add(unique);
     const record = records.get(place) ?? { ...beginRecord(field), number: records.size };
-    if (key === '__proto__' || record.keys.includes(key)) return undefined;
     records.set(place, record);
     record.keys.push(key);
     if (field.index !== undefined) {

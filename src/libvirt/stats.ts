@@ -1,7 +1,8 @@
 // Decodes the answer to virConnectGetAllDomainStats: the hot path, some 5,000 fields per host and poll. How a domain's fields
 // were laid out the last time is remembered (stats-layout.ts), so that a steady poll compares bytes and reads numbers: it
-// hashes nothing and makes no string, and a record in which nothing changed is the same object as last time. Counters become the nearest double, without BigInt. Names and units stay libvirt's own
-// (ns, KiB, bytes). It refuses to interpret: a field that it does not know is kept in `other`.
+// hashes nothing and makes no string, and a record in which nothing changed is the same object as last time. Counters become
+// the nearest double, without BigInt. Names and units stay libvirt's own (ns, KiB, bytes). It refuses to interpret: a field
+// that it does not know is kept in `other`.
 import { type DomainRef, domainsMax } from './procedures.js';
 import { type Field, fieldNamed } from './stats-field.js';
 import {
@@ -74,7 +75,10 @@ export type DirtyrateStats = Stats<
   'calc_mode'
 >;
 
-/** Not to be written to: polls share the records that did not change. Groups that libvirt left out are empty. In the lists the index is libvirt's own; a number it skipped is an empty record. */
+/**
+ * Not to be written to: polls share the records that did not change. Groups that libvirt left out are empty. In the lists the
+ * index is libvirt's own; a number it skipped is an empty record.
+ */
 export type DomainStats = {
   domain: DomainRef;
   state: StateStats;

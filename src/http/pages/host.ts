@@ -9,8 +9,9 @@ import { html, type Markup, path, query } from './html.js';
 import { page, type Viewer } from './layout.js';
 import type { VmRow } from './model.js';
 import { eventsList, facts, hostState, jobsTable, paged, pager, storeAway, tags } from './parts.js';
+import { throughputCharts } from './throughput.js';
 import { vmsPerPage, vmsTable } from './vms.js';
-import { ago, bytes, bytesPerSecond, counted, duration, percent, plain } from './words.js';
+import { ago, bytes, counted, duration, percent, plain } from './words.js';
 import type { Wrong } from './wrong.js';
 
 export type HostPageInput = {
@@ -91,24 +92,7 @@ function graphs({ host, history }: HostPageInput): Markup[] {
       say: percent,
       top: 100,
     }),
-    chart({
-      title: 'Disks',
-      lines: [
-        { name: 'read', points: of('diskReadBytesPerSecond') },
-        { name: 'written', points: of('diskWriteBytesPerSecond') },
-      ],
-      say: bytesPerSecond,
-      binary: true,
-    }),
-    chart({
-      title: 'Network',
-      lines: [
-        { name: 'received', points: of('netReceiveBytesPerSecond') },
-        { name: 'sent', points: of('netTransmitBytesPerSecond') },
-      ],
-      say: bytesPerSecond,
-      binary: true,
-    }),
+    ...throughputCharts(of),
   ];
 }
 

@@ -10,7 +10,8 @@ import { html, type Markup, path, query } from './html.js';
 import { page, type Viewer } from './layout.js';
 import { type ConfirmForm, confirmForm, operationButtons } from './operations.js';
 import { eventsList, facts, hostState, vmStateChip } from './parts.js';
-import { ago, bytes, bytesPerSecond, percent } from './words.js';
+import { throughputCharts } from './throughput.js';
+import { ago, bytes, percent } from './words.js';
 
 export type VmPageInput = {
   viewer: Viewer;
@@ -81,26 +82,7 @@ function graphs({ vm, history }: VmPageInput): Markup[] {
       top: vm.memory.maximumBytes,
       empty,
     }),
-    chart({
-      title: 'Disks',
-      lines: [
-        { name: 'read', points: of('diskReadBytesPerSecond') },
-        { name: 'written', points: of('diskWriteBytesPerSecond') },
-      ],
-      say: bytesPerSecond,
-      binary: true,
-      empty,
-    }),
-    chart({
-      title: 'Network',
-      lines: [
-        { name: 'received', points: of('netReceiveBytesPerSecond') },
-        { name: 'sent', points: of('netTransmitBytesPerSecond') },
-      ],
-      say: bytesPerSecond,
-      binary: true,
-      empty,
-    }),
+    ...throughputCharts(of, empty),
   ];
 }
 
