@@ -23,8 +23,7 @@ import { StoreMonitor, type StoreState } from './store-monitor.js';
 import { decide, type Watched } from './watchdog.js';
 import { closeWorker } from './worker-close.js';
 
-/** Polls are late by intervals while the store is there, and due by the moment while it is away. */
-const tickMs = { up: 1_000, down: 250 } as const;
+const tickMs = 250;
 /** A tick this late means that our own process slept: nobody else is to blame for late polls. */
 const sleptMs = 2_000;
 const directPollsMax = 256;
@@ -263,8 +262,7 @@ export class PollQueue implements AsyncDisposable {
   }
 
   #planTick(): void {
-    const everyMs = this.#monitor.isUp() ? tickMs.up : tickMs.down;
-    this.#tickTimer = this.#clock.after(everyMs, () => {
+    this.#tickTimer = this.#clock.after(tickMs, () => {
       this.#tick();
       if (!this.#closing) this.#planTick();
     });
@@ -272,7 +270,7 @@ export class PollQueue implements AsyncDisposable {
 
   #tick(): void {
     const nowMs = this.#clock.monotonicMs();
-    if (nowMs - this.#lastTickMs > tickMs.up + sleptMs) this.#trustedSinceMs = nowMs;
+    if (nowMs - this.#lastTickMs > tickMs + sleptMs) this.#trustedSinceMs = nowMs;
     this.#lastTickMs = nowMs;
     const { poll, repair } = decide(this.#runner.watched(), {
       nowMs,
