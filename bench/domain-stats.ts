@@ -2,8 +2,9 @@
 // bytes are a real answer of libvirt 9.0 for two guests, repeated under other names and UUIDs; counters move between polls.
 import { readFileSync } from 'node:fs';
 import { domainStatsRecords } from '../src/libvirt/procedures.js';
-import { type DomainStats, DomainStatsDecoder } from '../src/libvirt/stats.js';
+import { DomainStatsDecoder } from '../src/libvirt/stats-decoder.js';
 import { XdrReader, XdrWriter } from '../src/libvirt/wire/xdr.js';
+import { fieldsOf } from '../test/support/domstats.js';
 
 const guests = 40;
 const rounds = 7;
@@ -94,13 +95,8 @@ function measure(decode: (payload: Buffer) => unknown[]): number {
   return best;
 }
 
-function fieldsOf(all: DomainStats[]): number {
-  const records = all.flatMap((stats) => Object.values(stats).slice(1).flat());
-  return records.reduce((sum, record) => sum + Object.keys(record).length, 0);
-}
-
 const decoder = new DomainStatsDecoder();
-const fields = fieldsOf(decoder.decode(polls[0] as Buffer));
+const fields = decoder.decode(polls[0] as Buffer).reduce((sum, stats) => sum + fieldsOf(stats).size, 0);
 const ours = measure((payload) => decoder.decode(payload));
 const theirs = measure(straightforward);
 const cold = measure((payload) => new DomainStatsDecoder().decode(payload));

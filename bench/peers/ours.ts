@@ -8,6 +8,7 @@ import type { Host } from '../../src/inventory/host.js';
 import type { LibvirtClient } from '../../src/libvirt/client.js';
 import { type VmsSample, vmsPoller } from '../../src/pollers/vms.js';
 import { SshConnector } from '../../src/ssh/connect.js';
+import { fieldsOf } from '../../test/support/domstats.js';
 import type { Answer, Request, Target } from './client.js';
 
 type Connection = { host: Host; transport: Transport; client: LibvirtClient; sample: VmsSample | undefined };
@@ -82,14 +83,6 @@ function memory(): Partial<Answer> {
   return { bytes: rss, heapBytes: heapUsed + external };
 }
 
-function fieldsOf({ vms }: VmsSample): number {
-  let fields = 0;
-  for (const { domain: _, busy: __, ...groups } of vms) {
-    for (const record of Object.values(groups).flat()) fields += Object.keys(record).length;
-  }
-  return fields;
-}
-
 for await (const line of createInterface({ input: process.stdin })) {
   const before = process.cpuUsage();
   const answer = await act(JSON.parse(line));
@@ -98,7 +91,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   const whole: Answer = {
     cpuMs: (user + system) / 1000,
     domains: samples.reduce((sum, { vms }) => sum + vms.length, 0),
-    fields: samples.reduce((sum, sample) => sum + fieldsOf(sample), 0),
+    fields: samples.reduce((sum, { vms }) => sum + vms.reduce((all, vm) => all + fieldsOf(vm).size, 0), 0),
     ...answer,
   };
   process.stdout.write(`${JSON.stringify(whole)}\n`);

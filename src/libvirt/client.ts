@@ -20,7 +20,8 @@ import {
   type Procedure,
   procedures,
 } from './procedures.js';
-import { type DomainStats, DomainStatsDecoder, statsFlag, statsGroupsDefault } from './stats.js';
+import { type DomainStats, statsFlag, statsGroupsDefault } from './stats.js';
+import { DomainStatsDecoder } from './stats-decoder.js';
 import {
   encodeFrame,
   type Frame,

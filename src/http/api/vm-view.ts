@@ -77,7 +77,7 @@ function named<T extends { name?: string }>(devices: readonly T[]): (T & { name:
   const found = new Map<string, T & { name: string }>();
   for (const device of devices) {
     const name = device?.name;
-    if (name && !found.has(name)) found.set(name, { ...device, name });
+    if (name && !found.has(name)) found.set(name, device as T & { name: string });
     if (found.size === devicesShownMax) break;
   }
   return [...found.values()];

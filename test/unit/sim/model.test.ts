@@ -1,19 +1,22 @@
 // The model without any wire: figures are functions of seed and time, and grow as counters do.
 import { describe, expect, it } from 'vitest';
-import { DomainStatsDecoder } from '../../../src/libvirt/stats.js';
+import { DomainStatsDecoder } from '../../../src/libvirt/stats-decoder.js';
 import { Churn } from '../../../src/sim/churn.js';
 import { driftOf, levelOf, totalOf } from '../../../src/sim/drift.js';
 import { type Fault, Faults } from '../../../src/sim/faults.js';
 import { SimHost } from '../../../src/sim/host.js';
 import { procFiles } from '../../../src/sim/proc.js';
 import { allDomainStats } from '../../../src/sim/stats.js';
+import { plain } from '../../support/domstats.js';
 import { FakeClock } from '../../support/fake-clock.js';
 
 const aHost = (clock = new FakeClock(), seed = 3, vms = 4) =>
   new SimHost({ name: 'kvm-01', seed, vms, clock });
 
 const statsOf = (host: SimHost) =>
-  new DomainStatsDecoder().decode(Buffer.from(allDomainStats(host, { doms: [], stats: 0, flags: 0 })));
+  new DomainStatsDecoder()
+    .decode(Buffer.from(allDomainStats(host, { doms: [], stats: 0, flags: 0 })))
+    .map(plain);
 
 describe('drift', () => {
   it('never goes back, and keeps to its mean', () => {
