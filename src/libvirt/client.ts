@@ -70,7 +70,8 @@ export class LibvirtClient implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #calls: Calls;
-  readonly #frames = new FrameReader();
+  // A reply is decoded before the next frame is asked for.
+  readonly #frames = new FrameReader({ lend: true });
   readonly #stats: Procedure<{ doms: never[]; stats: number; flags: number }, DomainStats[]>;
   /** Libvirt before 4.5 does not know `nowait`. */
   #statsFlags: number = statsFlag.nowait;

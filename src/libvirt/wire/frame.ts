@@ -35,8 +35,32 @@ export function encodeFrame(header: FrameHeader, payload: Uint8Array): Buffer {
   return bytes;
 }
 
-/** Cuts a stream of chunks of any size into frames. Frames that lie whole within a chunk are not copied. */
+/** Room for frames that come in pieces, for all connections: a poll's answer is large, and held only for a moment. */
+const spare: Buffer[] = [];
+const spareMax = 8;
+const spareBytesMax = 1024 * 1024;
+/** Sizes that are lent, so that rooms fit the next frame, too. */
+const spareBytesStep = 64 * 1024;
+
+function borrow(bytes: number): Buffer {
+  const found = spare.findIndex(({ length }) => length >= bytes && length <= bytes * 2 + spareBytesStep);
+  if (found >= 0) return spare.splice(found, 1)[0] as Buffer;
+  return Buffer.allocUnsafeSlow(Math.ceil(bytes / spareBytesStep) * spareBytesStep);
+}
+
+function giveBack(room: Buffer): void {
+  if (room.length < spareBytesStep || room.length > spareBytesMax) return;
+  if (spare.length >= spareMax) spare.shift();
+  spare.push(room);
+}
+
+/**
+ * Cuts a stream of chunks of any size into frames. Frames that lie whole within a chunk are not copied. With `lend` a frame's
+ * payload is lent: when the next frame is asked for, its bytes are somebody else's. Memory that comes and goes with each poll
+ * would make Node collect all of its garbage every other second.
+ */
 export class FrameReader {
+  readonly #lend: boolean;
   /** The beginning of a frame that is not complete. Its capacity: at most twice what has arrived, or the last such frame's. */
   #held = emptyBuffer;
   #heldBytes = 0;
@@ -44,6 +68,10 @@ export class FrameReader {
   /** Of the last frame that came in pieces: the next one of that size is given its room at once. */
   #lastFrameBytes = 0;
   #broken: Error | undefined;
+
+  constructor({ lend = false }: { lend?: boolean } = {}) {
+    this.#lend = lend;
+  }
 
   /**
    * The frames that `chunk` completes, made as they are asked for: iterate to the end. Their payloads share memory with
@@ -64,8 +92,7 @@ export class FrameReader {
       }
       at += this.#hold(chunk, at);
       if (this.#heldBytes === lengthBytes) this.#frameBytes = this.#checkLength(this.#held.readUInt32BE(0));
-      if (this.#heldBytes > lengthBytes && this.#heldBytes === this.#frameBytes)
-        yield decodeFrame(this.#release());
+      if (this.#heldBytes > lengthBytes && this.#heldBytes === this.#frameBytes) yield* this.#release();
     }
   }
 
@@ -76,8 +103,10 @@ export class FrameReader {
     const needed = this.#heldBytes + size;
     if (needed > this.#held.length) {
       const capacity = Math.max(needed, this.#held.length * 2, this.#lastFrameBytes);
-      const larger = Buffer.allocUnsafeSlow(Math.min(wanted, capacity));
+      const bytes = Math.min(wanted, capacity);
+      const larger = this.#lend && bytes > spareBytesStep / 2 ? borrow(bytes) : Buffer.allocUnsafeSlow(bytes);
       this.#held.copy(larger, 0, 0, this.#heldBytes);
+      if (this.#lend) giveBack(this.#held);
       this.#held = larger;
     }
     chunk.copy(this.#held, this.#heldBytes, at, at + size);
@@ -85,12 +114,14 @@ export class FrameReader {
     return size;
   }
 
-  #release(): Buffer {
-    const frame = this.#held.subarray(0, this.#heldBytes);
+  *#release(): Generator<Frame, void, void> {
+    const room = this.#held;
+    const frame = room.subarray(0, this.#heldBytes);
     this.#lastFrameBytes = this.#heldBytes;
     this.#held = emptyBuffer;
     this.#heldBytes = 0;
-    return frame;
+    yield decodeFrame(frame);
+    if (this.#lend) giveBack(room);
   }
 
   #checkLength(length: number): number {

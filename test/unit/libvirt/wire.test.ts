@@ -63,6 +63,30 @@ describe('FrameReader', () => {
     }
   });
 
+  it('lends room to frames of many connections at once, and none sees the bytes of another', () => {
+    const random = seededRandom(9);
+    const sent = Array.from({ length: 20 }, (_, index) =>
+      Buffer.concat(
+        Array.from({ length: 6 }, (_, frame) =>
+          encodeFrame(header, Buffer.alloc(Math.floor(random() * 300_000), index * 8 + frame)),
+        ),
+      ),
+    );
+    const readers = sent.map((bytes) => ({ reader: new FrameReader({ lend: true }), bytes, at: 0 }));
+    const got = readers.map((): Buffer[] => []);
+    for (let open = [...readers.keys()]; open.length > 0; ) {
+      const index = open[Math.floor(random() * open.length)] as number;
+      const one = readers[index] as (typeof readers)[number];
+      const size = 1 + Math.floor(random() * 65_536);
+      for (const frame of one.reader.push(one.bytes.subarray(one.at, one.at + size)))
+        got[index]?.push(encodeFrame(frame, frame.payload));
+      one.at += size;
+      if (one.at >= one.bytes.length) open = open.filter((other) => other !== index);
+    }
+    for (const [index, frames] of got.entries())
+      expect(Buffer.concat(frames).equals(sent[index] as Buffer)).toBe(true);
+  });
+
   it.each([0, 27, frameBytesMax + 1, 0xffff_ffff])(
     'refuses a length of %i, then and ever after',
     (length) => {
