@@ -21,7 +21,10 @@ const listTimeoutMs = 10_000;
 const snapshotRootsMax = 64;
 
 /** `oldestS`: seconds since the epoch. */
-export type Snapshots = { count: number; oldestS?: number };
+export type Snapshots = Readonly<{ count: number; oldestS?: number }>;
+
+/** Most VMs have none. */
+const noSnapshots: Snapshots = Object.freeze({ count: 0 });
 
 export type DomainEntry = {
   domain: DomainRef;
@@ -142,7 +145,7 @@ class Reading {
     const all = await list(0);
     if (typeof all === 'string') return all === 'timed-out' ? all : undefined;
     const count = all.value.snapshots.length;
-    if (count === 0) return { count };
+    if (count === 0) return noSnapshots;
     const roots = await list(listSnapshotsFlag.roots);
     if (typeof roots === 'string') return roots === 'timed-out' ? roots : { count };
     const { snapshots } = roots.value;
