@@ -69,11 +69,7 @@ export const detailsPoller: Poller<DetailsSample> = {
     const { signal, clock, previous } = context;
     const libvirt = readers.libvirt();
     // Not in the background: it never waits for a VM, and without it nothing else can be told.
-    const { domains } = await libvirt.call(
-      procedures.connectListAllDomains,
-      { needResults: 1, flags: 0 },
-      { timeoutMs: listTimeoutMs, signal },
-    );
+    const domains = await libvirt.listDomains(0, { timeoutMs: listTimeoutMs, signal });
     const reading = new Reading(new VmCalls({ libvirt, signal, clock, budgetMs }), context);
     const read = await inTurns(domains, (domain) => reading.entry(domain), vmCallsAtATime);
     const entries = read.filter((entry) => entry !== undefined);
@@ -106,7 +102,8 @@ class Reading {
     const known = this.#known.get(domain.uuid);
     const { changed } = this.#context;
     const isSame = known !== undefined && known.domain.id === domain.id && !known.timedOut;
-    if (changed && isSame && !changed.has(domain.uuid)) return { ...known, domain };
+    if (changed && isSame && !changed.has(domain.uuid))
+      return known.domain === domain ? known : { ...known, domain };
     const xml = await this.#calls.ask(procedures.domainGetXmlDesc, { dom: domain, flags: 0 });
     if (xml === 'gone') return undefined;
     if (xml === 'timed-out') return { ...known, domain, timedOut: true };

@@ -65,11 +65,8 @@ export const domainJobsPoller: Poller<DomainJobsSample> = {
   timeoutMs: pollTimeoutMs,
   async poll(readers, { signal, clock, previous }) {
     const libvirt = readers.libvirt();
-    const { domains } = await libvirt.call(
-      procedures.connectListAllDomains,
-      { needResults: 1, flags: listDomainsFlag.active },
-      { timeoutMs: listTimeoutMs, signal },
-    );
+    const options = { timeoutMs: listTimeoutMs, signal };
+    const domains = await libvirt.listDomains(listDomainsFlag.active, options);
     const known = new Map(previous?.domains.map((entry) => [entry.name, entry]));
     const round = (previous?.round ?? -1) + 1;
     const isTurn = turns(domains.length, round);
