@@ -1,7 +1,7 @@
 // Which row of a table belongs to which key. Tens of thousands of VMs have a few numbers each: they lie in one array for each
 // host, where a number takes its bytes and no object, and the garbage collector has nothing to walk through. Rows lie close:
 // where one goes, the last one takes its place. It refuses to hold the numbers: whoever has the array moves them.
-type Numbers = Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>;
+type Numbers = Uint16Array<ArrayBuffer> | Float64Array<ArrayBuffer>;
 
 export class Rows {
   readonly #byKey = new Map<string, number>();
@@ -38,12 +38,12 @@ export class Rows {
   }
 }
 
-/** For rows of `width` numbers: the same array while it fits, else a copy with a little room; NaN where nothing was. */
-export function fitted<N extends Numbers>(numbers: N, width: number, rows: number): N {
+/** For rows of `width` numbers: the same array while it fits, else a copy with a little room; `empty` where nothing was. */
+export function fitted<N extends Numbers>(numbers: N, width: number, rows: number, empty: number): N {
   const wanted = rows * width;
   if (wanted <= numbers.length && numbers.length <= 2 * wanted) return numbers;
   const room = numbers.length === 0 ? 0 : Math.floor(rows / 8) * width;
-  const copy = new (numbers.constructor as new (length: number) => N)(wanted + room).fill(Number.NaN) as N;
+  const copy = new (numbers.constructor as new (length: number) => N)(wanted + room).fill(empty) as N;
   copy.set(numbers.subarray(0, Math.min(numbers.length, copy.length)));
   return copy;
 }

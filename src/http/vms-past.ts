@@ -55,14 +55,14 @@ export class VmsPast {
       this.#follow(row * width, vm, wallMs);
     }
     this.#rows.retain(figures, (from, to) => moveRow(this.#numbers, width, from, to));
-    this.#numbers = fitted(this.#numbers, width, this.#rows.count);
+    this.#numbers = fitted(this.#numbers, width, this.#rows.count, Number.NaN);
     this.#atMs = atMs;
     return figures;
   }
 
   #add({ domain, state }: VmSample, stateSinceMs: Known): number {
     const row = this.#rows.add(domain.uuid);
-    this.#numbers = fitted(this.#numbers, width, this.#rows.count);
+    this.#numbers = fitted(this.#numbers, width, this.#rows.count, Number.NaN);
     const numbers = this.#numbers.subarray(row * width, (row + 1) * width).fill(Number.NaN);
     numbers[column.state] = state.state ?? Number.NaN;
     numbers[column.stateSinceMs] = stateSinceMs ?? Number.NaN;

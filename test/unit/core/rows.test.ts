@@ -8,12 +8,12 @@ describe('rows', () => {
       let numbers = new Float64Array(0);
       for (const [index, key] of ['a', 'b', 'c', 'd'].entries()) {
         const row = rows.add(key);
-        numbers = fitted(numbers, 2, rows.count);
+        numbers = fitted(numbers, 2, rows.count, Number.NaN);
         numbers.set([index, index + 10], row * 2);
       }
       const kept = new Set(['a', 'b', 'c', 'd'].filter((key) => !gone.includes(key)));
       rows.retain(kept, (from, to) => moveRow(numbers, 2, from, to));
-      numbers = fitted(numbers, 2, rows.count);
+      numbers = fitted(numbers, 2, rows.count, Number.NaN);
       expect(rows.count).toBe(kept.size);
       for (const [index, key] of ['a', 'b', 'c', 'd'].entries()) {
         const row = rows.of(key);
@@ -24,13 +24,13 @@ describe('rows', () => {
   });
 
   it('take no more room than twice what they need, and are not copied at each new one', () => {
-    const first = fitted(new Float32Array(0), 3, 1_000);
+    const first = fitted(new Uint16Array(0), 3, 1_000, 7);
     expect(first).toHaveLength(3_000);
-    expect(first[2_999]).toBeNaN();
-    const many = fitted(first, 3, 1_001);
+    expect(first[2_999]).toBe(7);
+    const many = fitted(first, 3, 1_001, 7);
     expect(many.length).toBeLessThanOrEqual(3 * 1_127);
-    expect(fitted(many, 3, 1_002) === many).toBe(true);
-    expect(fitted(many, 3, 400).length).toBeLessThanOrEqual(3 * 450);
-    expect(fitted(many, 3, 0)).toHaveLength(0);
+    expect(fitted(many, 3, 1_002, 7) === many).toBe(true);
+    expect(fitted(many, 3, 400, 7).length).toBeLessThanOrEqual(3 * 450);
+    expect(fitted(many, 3, 0, 7)).toHaveLength(0);
   });
 });
