@@ -11,10 +11,21 @@ const nsPerSecond = 1e9;
 const bytesPerKib = 1024;
 const percent = 100;
 
-/** A row of numbers; NaN where something is not known. Counters: cpu ns, disk read, disk write, net receive, net transmit. */
-const column = { id: 0, state: 1, stateSinceMs: 2, busySinceMs: 3, counters: 4 } as const;
-const counterCount = 5;
-const width = column.counters + counterCount;
+/** A row of numbers; NaN where something is not known. */
+const column = {
+  id: 0,
+  state: 1,
+  /** Wall milliseconds. */
+  stateSinceMs: 2,
+  busySinceMs: 3,
+  /** The counters of the sample before: nanoseconds, bytes. */
+  cpu: 4,
+  diskRead: 5,
+  diskWrite: 6,
+  netReceive: 7,
+  netTransmit: 8,
+} as const;
+const width = Object.keys(column).length;
 
 type Known = number | undefined;
 
@@ -51,7 +62,7 @@ export class VmsPast {
     for (const vm of vms) {
       const row =
         this.#rows.of(vm.domain.uuid) ?? this.#add(vm, this.#atMs === undefined ? undefined : wallMs);
-      figures.set(vm.domain.uuid, figuresOf(vm, this.#rates(row * width, vm, seconds)));
+      figures.set(vm.domain.uuid, this.#figures(row * width, vm, seconds));
       this.#follow(row * width, vm, wallMs);
     }
     this.#rows.retain(figures, (from, to) => moveRow(this.#numbers, width, from, to));
@@ -78,35 +89,29 @@ export class VmsPast {
     else if (Number.isNaN(numbers[at + column.busySinceMs])) numbers[at + column.busySinceMs] = wallMs;
   }
 
-  /** Each counter's growth a second; the new counters stand in the row from then on. */
-  #rates(at: number, { domain, cpu, blocks, nets }: VmSample, seconds: number): Known[] {
-    const counters = [
-      cpu.time,
-      sum(blocks, 'rd.bytes'),
-      sum(blocks, 'wr.bytes'),
-      sum(nets, 'rx.bytes'),
-      sum(nets, 'tx.bytes'),
-    ];
-    const mayGrow = seconds > 0 && domain.id >= 0 && this.#numbers[at + column.id] === domain.id;
+  #figures(at: number, vm: VmSample, seconds: number): Record<VmSeries, Known> {
+    const { domain, cpu, blocks, nets } = vm;
+    const running = domain.id >= 0;
+    const over = running && this.#numbers[at + column.id] === domain.id ? seconds : 0;
     this.#numbers[at + column.id] = domain.id;
-    return counters.map((now = Number.NaN, index) => {
-      const cell = at + column.counters + index;
-      const before = this.#numbers[cell] as number;
-      this.#numbers[cell] = now;
-      return mayGrow && now >= before ? (now - before) / seconds : undefined;
-    });
+    const cpuRate = this.#rate(at + column.cpu, cpu.time, over);
+    return {
+      cpuPercent: cpuRate === undefined ? undefined : (percent * cpuRate) / nsPerSecond,
+      memoryUsedBytes: running ? memoryUsed(vm) : undefined,
+      diskReadBytesPerSecond: this.#rate(at + column.diskRead, sum(blocks, 'rd.bytes'), over),
+      diskWriteBytesPerSecond: this.#rate(at + column.diskWrite, sum(blocks, 'wr.bytes'), over),
+      netReceiveBytesPerSecond: this.#rate(at + column.netReceive, sum(nets, 'rx.bytes'), over),
+      netTransmitBytesPerSecond: this.#rate(at + column.netTransmit, sum(nets, 'tx.bytes'), over),
+    };
   }
-}
 
-function figuresOf(vm: VmSample, [cpu, read, write, receive, transmit]: Known[]): Record<VmSeries, Known> {
-  return {
-    cpuPercent: cpu === undefined ? undefined : (percent * cpu) / nsPerSecond,
-    memoryUsedBytes: vm.domain.id >= 0 ? memoryUsed(vm) : undefined,
-    diskReadBytesPerSecond: read,
-    diskWriteBytesPerSecond: write,
-    netReceiveBytesPerSecond: receive,
-    netTransmitBytesPerSecond: transmit,
-  };
+  /** A counter's growth a second; `counter` stands in the cell from then on. */
+  #rate(cell: number, counter: Known, seconds: number): Known {
+    const now = counter ?? Number.NaN;
+    const before = this.#numbers[cell] as number;
+    this.#numbers[cell] = now;
+    return seconds > 0 && now >= before ? (now - before) / seconds : undefined;
+  }
 }
 
 /** What the guest says it uses; without its word, what its process takes of the host. */
