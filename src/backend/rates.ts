@@ -47,8 +47,9 @@ function intervalBetween(now: Timed<unknown>, before: Timed<unknown> | undefined
 
 /** Without the keys that are undefined. */
 function known<T extends object>(record: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  const entries = Object.entries(record).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
+  const made: Partial<T> = {};
+  for (const key in record) if (record[key] !== undefined) made[key] = record[key];
+  return made as { [K in keyof T]?: Exclude<T[K], undefined> };
 }
 
 export function vmFigures(now: Timed<VmsSample>, before: Timed<VmsSample> | undefined): Figures<VmFigures[]> {

@@ -12,7 +12,7 @@
 //                       a gap                                           not known
 import { type LifecycleEvent, lifecycleKinds } from '../libvirt/events.js';
 import type { DomainRef } from '../libvirt/procedures.js';
-import { stateInWords } from '../libvirt/state-reasons.js';
+import { type StateInWords, stateInWords } from '../libvirt/state-reasons.js';
 import type { DomainStats } from '../libvirt/stats.js';
 
 /** Two polls further apart than this say too little about when a state began. */
@@ -27,11 +27,13 @@ const otherKindsMax = 64;
 export type EventCount = { event: string; detail: string; count: number };
 
 /** `sinceMs`: wall milliseconds. */
-export type DomainChange = { state: string; reason: string; sinceMs?: number };
+export type DomainChange = { state: string; reason: string; sinceMs: number | undefined };
 
-type Seen = DomainChange & { id: number; seenAtMs: number };
+/** What the newest poll showed of a VM; `poll`: the number of that poll. Written to in place: there is one for each VM. */
+type Seen = DomainChange & { id: number; poll: number };
 
 type HostEvents = {
+  /** Only the kinds that came. */
   counts: Map<string, EventCount>;
   /** Times that events may have been missed. */
   gaps: number;
@@ -41,6 +43,8 @@ type HostEvents = {
   /** The newest event of each VM since it was last polled, by UUID. */
   eventsAtMs: Map<string, number>;
   seen: Map<string, Seen>;
+  polls: number;
+  polledAtMs: number;
   /** By UUID: the newest start that an event told, and of which life of the VM. */
   starts: Map<string, { id: number; atMs: number }>;
 };
@@ -73,16 +77,14 @@ export class DomainEvents {
   /** Takes in a poll of all VMs. `atMs`: wall milliseconds. */
   polled(host: string, vms: readonly DomainStats[], atMs: number): void {
     const record = this.#host(host);
-    const seen = new Map<string, Seen>();
+    const { seen } = record;
+    record.polls++;
     for (const vm of vms) {
       const now = stateInWords(vm.state.state, vm.state.reason);
-      const { uuid, id } = vm.domain;
-      if (!now) continue;
-      const before = record.seen.get(uuid);
-      const sinceMs = since(record, { ...now, id, seenAtMs: atMs }, before, record.eventsAtMs.get(uuid));
-      seen.set(uuid, { ...now, id, seenAtMs: atMs, ...(sinceMs !== undefined && { sinceMs }) });
+      if (now) see(record, vm.domain, now, atMs);
     }
-    record.seen = seen;
+    for (const [uuid, { poll }] of seen) if (poll !== record.polls) seen.delete(uuid);
+    record.polledAtMs = atMs;
     record.gap = false;
     for (const [uuid, { id, atMs: startedAtMs }] of record.starts)
       if (startedAtMs < atMs - eventLeadMs && seen.get(uuid)?.id !== id) record.starts.delete(uuid);
@@ -91,7 +93,7 @@ export class DomainEvents {
   }
 
   /** Undefined for a VM that no poll has shown. */
-  change(host: string, uuid: string): DomainChange | undefined {
+  change(host: string, uuid: string): Readonly<DomainChange> | undefined {
     return this.#hosts.get(host)?.seen.get(uuid);
   }
 
@@ -104,7 +106,7 @@ export class DomainEvents {
   /** Since the service started; undefined for a host whose libvirt was never connected. */
   counts(host: string): { events: Iterable<EventCount>; gaps: number } | undefined {
     const record = this.#hosts.get(host);
-    return record?.opened ? { events: record.counts.values(), gaps: record.gaps } : undefined;
+    return record?.opened ? { events: withThoseOf0(record.counts), gaps: record.gaps } : undefined;
   }
 
   /** Forgets hosts that left the inventory. */
@@ -115,17 +117,15 @@ export class DomainEvents {
   #host(name: string): HostEvents {
     let record = this.#hosts.get(name);
     if (!record) {
-      // From 0 on, so that the first one of its kind is an increase.
-      const counts = new Map(
-        lifecycleKinds.map((kind) => [keyOf(kind.event, kind.detail), { ...kind, count: 0 }]),
-      );
       record = {
-        counts,
+        counts: new Map(),
         gaps: 0,
         opened: false,
         gap: false,
         eventsAtMs: new Map(),
         seen: new Map(),
+        polls: 0,
+        polledAtMs: 0,
         starts: new Map(),
       };
       this.#hosts.set(name, record);
@@ -142,7 +142,7 @@ function missed(record: HostEvents): void {
   // What followed them is not known.
   record.eventsAtMs.clear();
   record.starts.clear();
-  for (const seen of record.seen.values()) delete seen.sinceMs;
+  for (const seen of record.seen.values()) seen.sinceMs = undefined;
   record.gaps++;
 }
 
@@ -150,28 +150,63 @@ function keyOf(event: string, detail: string): string {
   return `${event} ${detail}`;
 }
 
+/** Every kind there is a word for, told from 0 on, so that the first one of its kind is an increase. */
+const noneYet: ReadonlyMap<string, EventCount> = new Map(
+  lifecycleKinds.map((kind) => [keyOf(kind.event, kind.detail), { ...kind, count: 0 }]),
+);
+
+function* withThoseOf0(counts: ReadonlyMap<string, EventCount>): Generator<EventCount> {
+  for (const [key, none] of noneYet) yield counts.get(key) ?? none;
+  for (const [key, told] of counts) if (!noneYet.has(key)) yield told;
+}
+
 function count({ counts }: HostEvents, event: string, detail: string): void {
-  const known = counts.get(keyOf(event, detail));
-  if (known) {
-    known.count++;
+  const named = keyOf(event, detail);
+  const key = counts.has(named) || noneYet.has(named) || hasRoom(counts) ? named : keyOf('unknown', '');
+  const known = counts.get(key);
+  if (known) known.count++;
+  else
+    counts.set(key, key === named ? { event, detail, count: 1 } : { event: 'unknown', detail: '', count: 1 });
+}
+
+/** For one more kind that there is no word for. */
+function hasRoom(counts: ReadonlyMap<string, EventCount>): boolean {
+  let others = 0;
+  for (const key of counts.keys()) if (!noneYet.has(key)) others++;
+  return others < otherKindsMax;
+}
+
+function see(
+  record: HostEvents,
+  { uuid, id }: DomainRef,
+  { state, reason }: StateInWords,
+  atMs: number,
+): void {
+  const { seen, polls: poll } = record;
+  const known = seen.get(uuid);
+  const same = known?.state === state && known.reason === reason && known.id === id;
+  const sinceMs = since(record, known, same, atMs, record.eventsAtMs.get(uuid));
+  if (!known) {
+    seen.set(uuid, { state, reason, id, sinceMs, poll });
     return;
   }
-  const other = counts.size >= lifecycleKinds.length + otherKindsMax;
-  const key = other ? keyOf('unknown', '') : keyOf(event, detail);
-  const kind = counts.get(key) ?? { event: other ? 'unknown' : event, detail: other ? '' : detail, count: 0 };
-  counts.set(key, { ...kind, count: kind.count + 1 });
+  known.state = state;
+  known.reason = reason;
+  known.id = id;
+  known.sinceMs = sinceMs;
+  known.poll = poll;
 }
 
 function since(
-  { gap }: HostEvents,
-  now: Seen,
+  { gap, polledAtMs }: HostEvents,
   before: Seen | undefined,
+  same: boolean,
+  atMs: number,
   eventAtMs: number | undefined,
 ): number | undefined {
-  const isNewer = eventAtMs !== undefined && (!before || eventAtMs >= before.seenAtMs - eventLeadMs);
+  const isNewer = eventAtMs !== undefined && (!before || eventAtMs >= polledAtMs - eventLeadMs);
   if (isNewer) return eventAtMs;
   if (!before) return undefined;
-  const same = before.state === now.state && before.reason === now.reason && before.id === now.id;
   if (same) return before.sinceMs;
-  return gap || now.seenAtMs - before.seenAtMs > comparedWithinMs ? undefined : now.seenAtMs;
+  return gap || atMs - polledAtMs > comparedWithinMs ? undefined : atMs;
 }

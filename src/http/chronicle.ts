@@ -1,17 +1,15 @@
 // Turns what arrives (samples, lifecycle events, turns of a session) into what people want to see of the last hour: points of
-// the history, recent events, and since when a VM is in its state. It keeps of the sample before only what rates need, and
-// refuses to invent: a counter that went back, or a VM that was started anew, has no rate.
+// the history, recent events, and since when a VM is in its state (vms-past.ts). It keeps of the sample before only what
+// rates need, and refuses to invent: a counter that went back has no rate.
 import { type Clock, sleep } from '../core/clock.js';
-import { History, type HostSeries, type VmSeries } from '../fleet/history.js';
+import { History, type HostSeries } from '../fleet/history.js';
 import { RecentEvents } from '../fleet/recent-events.js';
 import type { LifecycleEvent } from '../libvirt/events.js';
-import type { StatRecord } from '../libvirt/stats.js';
 import type { Samples } from '../pollers/runner.js';
 import type { SystemSample } from '../pollers/system.js';
 import type { VmSample } from '../pollers/vms.js';
+import { type VmSince, VmsPast } from './vms-past.js';
 
-const nsPerSecond = 1e9;
-const bytesPerKib = 1024;
 const percent = 100;
 /** What is counted elsewhere already: loopback, and the host's ends of its guests' interfaces. */
 const netExcluded = /^(lo|vnet\d+|tap.*|veth.*|macvtap\d+)$/;
@@ -22,24 +20,13 @@ const queueEveryMs = 15_000;
 
 type Depth = { waiting: number; delayed: number; active: number };
 type Counters = { atMs: number; values: readonly (number | undefined)[] };
-type VmPast = {
-  id: number;
-  counters: Counters;
-  state: number | undefined;
-  /** Undefined: it was so when it was first seen. */
-  stateSinceMs: number | undefined;
-  busySinceMs: number | undefined;
-};
-
-/** Wall milliseconds. `stateSinceMs` is undefined when the VM was so already when it was first seen. */
-export type VmSince = { stateSinceMs: number | undefined; busySinceMs: number | undefined };
 
 export class Chronicle {
   readonly history: History;
   readonly events: RecentEvents;
   readonly #clock: Clock;
   readonly #systems = new Map<string, Counters>();
-  readonly #vms = new Map<string, Map<string, VmPast>>();
+  readonly #vms = new Map<string, VmsPast>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -86,7 +73,7 @@ export class Chronicle {
   }
 
   vmSince(host: string, uuid: string): VmSince | undefined {
-    return this.#vms.get(host)?.get(uuid);
+    return this.#vms.get(host)?.since(uuid);
   }
 
   /** Forgets hosts that left the inventory. */
@@ -118,31 +105,10 @@ export class Chronicle {
   }
 
   #onVms(host: string, vms: readonly VmSample[]): void {
-    const past = this.#vms.get(host);
-    const kept = new Map<string, VmPast>();
-    const figures = new Map<string, Record<VmSeries, number | undefined>>();
-    for (const vm of vms) {
-      const was = past?.get(vm.domain.uuid);
-      const now = this.#vmNow(vm, was, past !== undefined);
-      kept.set(vm.domain.uuid, now);
-      figures.set(vm.domain.uuid, vmFigures(vm, now, was?.id === now.id ? was : undefined));
-    }
-    this.#vms.set(host, kept);
-    this.history.putVms(host, figures);
+    const past = this.#vms.get(host) ?? new VmsPast(this.#clock);
+    this.#vms.set(host, past);
+    this.history.putVms(host, past.next(vms));
     this.history.putHost(host, { vmsRunning: vms.filter(({ domain }) => domain.id >= 0).length });
-  }
-
-  #vmNow(vm: VmSample, was: VmPast | undefined, hostSeen: boolean): VmPast {
-    const nowMs = this.#clock.wallMs();
-    const { state } = vm.state;
-    const sinceOfNew = hostSeen ? nowMs : undefined;
-    return {
-      id: vm.domain.id,
-      counters: { atMs: this.#clock.monotonicMs(), values: vmCounters(vm) },
-      state,
-      stateSinceMs: was ? (was.state === state ? was.stateSinceMs : nowMs) : sinceOfNew,
-      busySinceMs: vm.busy ? (was?.busySinceMs ?? nowMs) : undefined,
-    };
   }
 }
 
@@ -181,38 +147,6 @@ function systemCounters({ stat, disks, netDevices }: SystemSample): (number | un
   ];
 }
 
-/** cpu ns, disk read, disk write, net receive, net transmit. */
-function vmCounters({ cpu, blocks, nets }: VmSample): (number | undefined)[] {
-  const sum = (records: readonly StatRecord[], key: string) =>
-    total(records, (record) => numberOf(record?.[key]));
-  return [
-    cpu.time,
-    sum(blocks, 'rd.bytes'),
-    sum(blocks, 'wr.bytes'),
-    sum(nets, 'rx.bytes'),
-    sum(nets, 'tx.bytes'),
-  ];
-}
-
-function vmFigures(vm: VmSample, now: VmPast, was: VmPast | undefined): Record<VmSeries, number | undefined> {
-  const running = vm.domain.id >= 0;
-  const [cpu, read, write, receive, transmit] = running ? growth(now.counters, was?.counters) : [];
-  return {
-    cpuPercent: cpu === undefined ? undefined : (percent * cpu) / nsPerSecond,
-    memoryUsedBytes: running ? memoryUsed(vm) : undefined,
-    diskReadBytesPerSecond: read,
-    diskWriteBytesPerSecond: write,
-    netReceiveBytesPerSecond: receive,
-    netTransmitBytesPerSecond: transmit,
-  };
-}
-
-/** What the guest says it uses; without its word, what its process takes of the host. */
-function memoryUsed({ balloon: { available, usable, rss } }: VmSample): number | undefined {
-  const kib = available !== undefined && usable !== undefined ? available - usable : rss;
-  return kib === undefined || kib < 0 ? undefined : kib * bytesPerKib;
-}
-
 /** Each counter's growth a second; undefined unless both are known and it did not go back. */
 function growth(now: Counters, was: Counters | undefined): (number | undefined)[] {
   const seconds = was ? (now.atMs - was.atMs) / 1000 : 0;
@@ -234,8 +168,4 @@ function total<T>(
     if (value !== undefined) sum = (sum ?? 0) + value;
   }
   return sum;
-}
-
-function numberOf(value: number | string | undefined): number | undefined {
-  return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : undefined;
 }

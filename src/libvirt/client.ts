@@ -13,6 +13,7 @@ import { Keepalive, type KeepaliveOptions, keepaliveDefault, keepaliveProcedure 
 import {
   authType,
   connectReadOnly,
+  type DomainRef,
   domainEventCallbackLifecycle,
   domainEventCallbackReboot,
   eventId,
@@ -73,6 +74,8 @@ export class LibvirtClient implements AsyncDisposable {
   // A reply is decoded before the next frame is asked for.
   readonly #frames = new FrameReader({ lend: true });
   readonly #stats: Procedure<{ doms: never[]; stats: number; flags: number }, DomainStats[]>;
+  /** Those of the newest answer. */
+  #domains: readonly DomainRef[] = [];
   /** Libvirt before 4.5 does not know `nowait`. */
   #statsFlags: number = statsFlag.nowait;
   /** Each with the kinds of events that it wants. */
@@ -103,7 +106,13 @@ export class LibvirtClient implements AsyncDisposable {
     const decoder = new DomainStatsDecoder();
     this.#stats = {
       ...procedures.connectGetAllDomainStats,
-      result: { read: (reader) => decoder.decode(reader.rest()) },
+      result: {
+        read: (reader) => {
+          const stats = decoder.decode(reader.rest());
+          this.#domains = stats.map(({ domain }) => domain);
+          return stats;
+        },
+      },
     };
     duplex.on('data', (chunk: Buffer) => this.#receive(chunk));
     duplex.once('end', () => this.#end(this.#closedError('libvirt closed the connection', closedHint)));
@@ -147,6 +156,17 @@ export class LibvirtClient implements AsyncDisposable {
       this.#statsFlags = 0;
       return await ask(0);
     }
+  }
+
+  /** `flags`: which ones. A domain that `domainStats` told of is the same object here: many samples name it, and hold it once. */
+  async listDomains(flags: number, options: CallOptions = {}): Promise<DomainRef[]> {
+    const args = { needResults: 1, flags };
+    const { domains } = await this.call(procedures.connectListAllDomains, args, options);
+    const known = new Map(this.#domains.map((domain) => [domain.uuid, domain]));
+    return domains.map((domain) => {
+      const same = known.get(domain.uuid);
+      return same?.id === domain.id && same.name === domain.name ? same : domain;
+    });
   }
 
   /**

@@ -57,11 +57,10 @@ export function reasonInWords(state: DomainState, reason: number): string | unde
   return reasons[state][reason];
 }
 
+export type StateInWords = { state: DomainState; reason: string };
+
 /** Undefined for a state that libvirt did not tell. */
-export function stateInWords(
-  state: unknown,
-  reason: unknown,
-): { state: DomainState; reason: string } | undefined {
+export function stateInWords(state: unknown, reason: unknown): StateInWords | undefined {
   const name = typeof state === 'number' ? domainStates[state] : undefined;
   if (name === undefined) return undefined;
   return {

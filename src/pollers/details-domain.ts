@@ -1,6 +1,7 @@
 // What the details poll keeps of a VM's definition: identity and limits. XML comes from hosts: what is kept is bounded in
 // length and number, and copied, so that no whole document stays in memory behind a name. It refuses to guess: what the
 // definition leaves out is absent.
+import { recurring } from '../core/recurring.js';
 import { childOf, childrenOf, parseXml, textOf, type XmlElement } from '../libvirt/xml.js';
 
 /** Of one kind, in one VM. */
@@ -31,56 +32,58 @@ const limitNames = [
 ] as const;
 export type LimitName = (typeof limitNames)[number];
 
-/** Everything optional is absent where the definition does not say it. */
+type Limits = Readonly<Partial<Record<LimitName, number>>>;
+
+/** Everything optional is undefined where the definition does not say it. */
 export type DiskDetails = {
   /** `vda`. */
   target: string;
   /** `disk`, `cdrom`, `floppy`, `lun`. */
   device: string;
-  type?: string;
-  bus?: string;
-  driverName?: string;
-  driverType?: string;
-  cache?: string;
-  discard?: string;
+  type?: string | undefined;
+  bus?: string | undefined;
+  driverName?: string | undefined;
+  driverType?: string | undefined;
+  cache?: string | undefined;
+  discard?: string | undefined;
   /** Path of the file or device; name of an image on the network; pool/volume. */
-  source?: string;
-  protocol?: string;
-  serial?: string;
-  limits: Partial<Record<LimitName, number>>;
+  source?: string | undefined;
+  protocol?: string | undefined;
+  serial?: string | undefined;
+  limits: Limits;
 };
 
 export type InterfaceDetails = {
   /** `vnet0`; absent while the VM does not run, unless the definition fixes it. */
-  target?: string;
-  type?: string;
+  target?: string | undefined;
+  type?: string | undefined;
   /** Bridge, else network, else device of the host. */
-  source?: string;
-  mac?: string;
-  model?: string;
-  mtu?: string;
+  source?: string | undefined;
+  mac?: string | undefined;
+  model?: string | undefined;
+  mtu?: string | undefined;
   /** Of the port of a virtual switch. */
-  interfaceId?: string;
+  interfaceId?: string | undefined;
 };
 
 export type NovaDetails = {
-  name?: string;
-  flavor?: string;
-  userName?: string;
-  userId?: string;
-  projectName?: string;
-  projectId?: string;
-  rootType?: string;
-  rootId?: string;
+  name?: string | undefined;
+  flavor?: string | undefined;
+  userName?: string | undefined;
+  userId?: string | undefined;
+  projectName?: string | undefined;
+  projectId?: string | undefined;
+  rootType?: string | undefined;
+  rootId?: string | undefined;
 };
 
 export type DomainDetails = {
-  os: { type?: string; arch?: string; machine?: string };
-  nova?: NovaDetails;
+  os: { type?: string | undefined; arch?: string | undefined; machine?: string | undefined };
+  nova?: NovaDetails | undefined;
   disks: DiskDetails[];
   interfaces: InterfaceDetails[];
   /** Absent where the VM has no balloon. `periodS`: 0 = the guest's memory is not asked for. */
-  balloon?: { periodS: number };
+  balloon?: { periodS: number } | undefined;
 };
 
 /** Throws PROTOCOL_ERROR where it is no XML, or too much of it. */
@@ -88,18 +91,16 @@ export function readDomainDetails(xml: string): DomainDetails {
   const root = parseXml(xml);
   const devices = childOf(root, 'devices');
   const os = childOf(root, 'os', 'type');
-  const nova = novaOf(childOf(root, 'metadata'));
-  const balloon = balloonOf(childOf(devices, 'memballoon'));
   return {
-    os: present({
-      type: kept(os?.text.trim()),
-      arch: kept(os?.attributes.arch),
-      machine: kept(os?.attributes.machine),
-    }),
-    ...(nova && { nova }),
+    os: {
+      type: word(os?.text.trim()),
+      arch: word(os?.attributes.arch),
+      machine: word(os?.attributes.machine),
+    },
+    nova: novaOf(childOf(root, 'metadata')),
     disks: firstOf(childrenOf(devices, 'disk')).map(diskOf),
     interfaces: firstOf(childrenOf(devices, 'interface')).map(interfaceOf),
-    ...(balloon && { balloon }),
+    balloon: balloonOf(childOf(devices, 'memballoon')),
   };
 }
 
@@ -113,25 +114,26 @@ function diskOf(disk: XmlElement): DiskDetails {
   const target = childOf(disk, 'target')?.attributes;
   const volume = source?.pool && source.volume && `${source.pool}/${source.volume}`;
   return {
-    target: kept(target?.dev) ?? '',
-    device: kept(disk.attributes.device) ?? 'disk',
+    target: word(target?.dev) ?? '',
+    device: word(disk.attributes.device) ?? 'disk',
+    type: word(disk.attributes.type),
+    bus: word(target?.bus),
+    driverName: word(driver?.name),
+    driverType: word(driver?.type),
+    cache: word(driver?.cache),
+    discard: word(driver?.discard),
+    source: kept(source?.file ?? source?.dev ?? source?.dir ?? source?.name ?? volume),
+    protocol: word(source?.protocol),
+    serial: kept(textOf(disk, 'serial')),
     limits: limitsOf(childOf(disk, 'iotune')),
-    ...present({
-      type: kept(disk.attributes.type),
-      bus: kept(target?.bus),
-      driverName: kept(driver?.name),
-      driverType: kept(driver?.type),
-      cache: kept(driver?.cache),
-      discard: kept(driver?.discard),
-      source: kept(source?.file ?? source?.dev ?? source?.dir ?? source?.name ?? volume),
-      protocol: kept(source?.protocol),
-      serial: kept(textOf(disk, 'serial')),
-    }),
   };
 }
 
-function limitsOf(iotune: XmlElement | undefined): DiskDetails['limits'] {
-  const limits: DiskDetails['limits'] = {};
+const noLimits: Limits = Object.freeze({});
+
+function limitsOf(iotune: XmlElement | undefined): Limits {
+  if (!iotune) return noLimits;
+  const limits: Partial<Record<LimitName, number>> = {};
   for (const name of limitNames) {
     const value = whole(textOf(iotune, name));
     if (value) limits[name] = value;
@@ -141,15 +143,15 @@ function limitsOf(iotune: XmlElement | undefined): DiskDetails['limits'] {
 
 function interfaceOf(element: XmlElement): InterfaceDetails {
   const source = childOf(element, 'source')?.attributes;
-  return present({
-    target: kept(childOf(element, 'target')?.attributes.dev),
-    type: kept(element.attributes.type),
-    source: kept(source?.bridge ?? source?.network ?? source?.dev),
+  return {
+    target: word(childOf(element, 'target')?.attributes.dev),
+    type: word(element.attributes.type),
+    source: word(source?.bridge ?? source?.network ?? source?.dev),
     mac: kept(childOf(element, 'mac')?.attributes.address),
-    model: kept(childOf(element, 'model')?.attributes.type),
-    mtu: kept(childOf(element, 'mtu')?.attributes.size),
+    model: word(childOf(element, 'model')?.attributes.type),
+    mtu: word(childOf(element, 'mtu')?.attributes.size),
     interfaceId: kept(childOf(element, 'virtualport', 'parameters')?.attributes.interfaceid),
-  });
+  };
 }
 
 /** Nova's element stands in a namespace whose prefix is Nova's choice. */
@@ -160,16 +162,16 @@ function novaOf(metadata: XmlElement | undefined): NovaDetails | undefined {
   const user = inNamespace(owner, 'user');
   const project = inNamespace(owner, 'project');
   const root = inNamespace(instance, 'root');
-  return present({
+  return {
     name: kept(inNamespace(instance, 'name')?.text.trim()),
-    flavor: kept(inNamespace(instance, 'flavor')?.attributes.name),
-    userName: kept(user?.text.trim()),
-    userId: kept(user?.attributes.uuid),
-    projectName: kept(project?.text.trim()),
-    projectId: kept(project?.attributes.uuid),
-    rootType: kept(root?.attributes.type),
-    rootId: kept(root?.attributes.uuid),
-  });
+    flavor: word(inNamespace(instance, 'flavor')?.attributes.name),
+    userName: word(user?.text.trim()),
+    userId: word(user?.attributes.uuid),
+    projectName: word(project?.text.trim()),
+    projectId: word(project?.attributes.uuid),
+    rootType: word(root?.attributes.type),
+    rootId: word(root?.attributes.uuid),
+  };
 }
 
 function inNamespace(element: XmlElement | undefined, name: string): XmlElement | undefined {
@@ -185,11 +187,13 @@ function whole(text: string | undefined): number | undefined {
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }
 
-/** A bounded copy; undefined where there is nothing. */
+/** A bounded copy of what is a VM's own; undefined where there is nothing. */
 function kept(text: string | undefined): string | undefined {
   return text ? Buffer.from(text.slice(0, textCharsMax)).toString() : undefined;
 }
 
-function present<T extends object>(fields: { [K in keyof T]: T[K] | undefined }): T {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as T;
+/** Of what many VMs say alike. */
+function word(text: string | undefined): string | undefined {
+  const copy = kept(text);
+  return copy === undefined ? undefined : recurring(copy);
 }

@@ -21,7 +21,10 @@ const listTimeoutMs = 10_000;
 const snapshotRootsMax = 64;
 
 /** `oldestS`: seconds since the epoch. */
-export type Snapshots = { count: number; oldestS?: number };
+export type Snapshots = Readonly<{ count: number; oldestS?: number }>;
+
+/** Most VMs have none. */
+const noSnapshots: Snapshots = Object.freeze({ count: 0 });
 
 export type DomainEntry = {
   domain: DomainRef;
@@ -66,11 +69,7 @@ export const detailsPoller: Poller<DetailsSample> = {
     const { signal, clock, previous } = context;
     const libvirt = readers.libvirt();
     // Not in the background: it never waits for a VM, and without it nothing else can be told.
-    const { domains } = await libvirt.call(
-      procedures.connectListAllDomains,
-      { needResults: 1, flags: 0 },
-      { timeoutMs: listTimeoutMs, signal },
-    );
+    const domains = await libvirt.listDomains(0, { timeoutMs: listTimeoutMs, signal });
     const reading = new Reading(new VmCalls({ libvirt, signal, clock, budgetMs }), context);
     const read = await inTurns(domains, (domain) => reading.entry(domain), vmCallsAtATime);
     const entries = read.filter((entry) => entry !== undefined);
@@ -103,7 +102,8 @@ class Reading {
     const known = this.#known.get(domain.uuid);
     const { changed } = this.#context;
     const isSame = known !== undefined && known.domain.id === domain.id && !known.timedOut;
-    if (changed && isSame && !changed.has(domain.uuid)) return { ...known, domain };
+    if (changed && isSame && !changed.has(domain.uuid))
+      return known.domain === domain ? known : { ...known, domain };
     const xml = await this.#calls.ask(procedures.domainGetXmlDesc, { dom: domain, flags: 0 });
     if (xml === 'gone') return undefined;
     if (xml === 'timed-out') return { ...known, domain, timedOut: true };
@@ -142,7 +142,7 @@ class Reading {
     const all = await list(0);
     if (typeof all === 'string') return all === 'timed-out' ? all : undefined;
     const count = all.value.snapshots.length;
-    if (count === 0) return { count };
+    if (count === 0) return noSnapshots;
     const roots = await list(listSnapshotsFlag.roots);
     if (typeof roots === 'string') return roots === 'timed-out' ? roots : { count };
     const { snapshots } = roots.value;

@@ -12,7 +12,7 @@ const budgetMs = 12_000;
 const listTimeoutMs = 5_000;
 
 /** Milliseconds and bytes. */
-export type DomainJob = {
+export type DomainJob = Readonly<{
   type: number;
   timeElapsed: number;
   timeRemaining: number;
@@ -25,11 +25,13 @@ export type DomainJob = {
   fileTotal: number;
   fileProcessed: number;
   fileRemaining: number;
-};
+}>;
+
+type Entry = Readonly<{ name: string; job: DomainJob }>;
 
 export type DomainJobsSample = {
   takenAtMs: number;
-  domains: { name: string; job: DomainJob }[];
+  domains: Entry[];
   /** How many polls came before: whose turn it is. */
   round?: number;
 };
@@ -38,6 +40,21 @@ export type DomainJobsSample = {
 const idleAskedMin = 16;
 const idleRounds = 4;
 const noJob = 0;
+/** For all that have none: what libvirt says beside its kind are figures of nothing. */
+const idle: DomainJob = Object.freeze({
+  type: noJob,
+  timeElapsed: 0,
+  timeRemaining: 0,
+  dataTotal: 0,
+  dataProcessed: 0,
+  dataRemaining: 0,
+  memTotal: 0,
+  memProcessed: 0,
+  memRemaining: 0,
+  fileTotal: 0,
+  fileProcessed: 0,
+  fileRemaining: 0,
+});
 
 export const domainJobsPoller: Poller<DomainJobsSample> = {
   name: 'domain-jobs',
@@ -48,28 +65,34 @@ export const domainJobsPoller: Poller<DomainJobsSample> = {
   timeoutMs: pollTimeoutMs,
   async poll(readers, { signal, clock, previous }) {
     const libvirt = readers.libvirt();
-    const { domains } = await libvirt.call(
-      procedures.connectListAllDomains,
-      { needResults: 1, flags: listDomainsFlag.active },
-      { timeoutMs: listTimeoutMs, signal },
-    );
-    const known = new Map(previous?.domains.map(({ name, job }) => [name, job]));
+    const options = { timeoutMs: listTimeoutMs, signal };
+    const domains = await libvirt.listDomains(listDomainsFlag.active, options);
+    const known = new Map(previous?.domains.map((entry) => [entry.name, entry]));
     const round = (previous?.round ?? -1) + 1;
     const isTurn = turns(domains.length, round);
+    const entries = domains.map(({ name }) => known.get(name));
+    const asked = domains
+      .map((dom, index) => ({ dom, index }))
+      .filter(({ index }) => entries[index]?.job.type !== noJob || isTurn(index));
     const calls = new VmCalls({ libvirt, signal, clock, budgetMs });
-    const answers = await inTurns(
-      domains,
-      async (dom, index) => {
-        const before = known.get(dom.name);
-        if (before?.type === noJob && !isTurn(index)) return [{ name: dom.name, job: before }];
-        const answer = await calls.ask(procedures.domainGetJobInfo, { dom });
-        return typeof answer === 'string' ? [] : [{ name: dom.name, job: answer.value }];
-      },
-      vmCallsAtATime,
-    );
-    return { takenAtMs: clock.wallMs(), domains: answers.flat(), round };
+    const ask = async ({ dom, index }: (typeof asked)[number]) => {
+      const answer = await calls.ask(procedures.domainGetJobInfo, { dom });
+      entries[index] =
+        typeof answer === 'string' ? undefined : entryOf(dom.name, answer.value, entries[index]);
+    };
+    await inTurns(asked, ask, vmCallsAtATime);
+    return {
+      takenAtMs: clock.wallMs(),
+      domains: entries.filter((entry) => entry !== undefined),
+      round,
+    };
   },
 };
+
+function entryOf(name: string, job: DomainJob, before: Entry | undefined): Entry {
+  if (job.type !== noJob) return { name, job };
+  return before?.job.type === noJob ? before : { name, job: idle };
+}
 
 /** Which of so many VMs have their turn: all of them within `idleRounds` polls. */
 function turns(count: number, round: number): (index: number) => boolean {

@@ -12,7 +12,7 @@ import type { Clock } from '../core/clock.js';
 import { asHostError, describe } from '../core/errors.js';
 import { inTurns } from '../core/in-turns.js';
 import type { OpsLibvirt } from '../fleet/ops-for-polls.js';
-import { type DomainRef, listDomainsFlag, procedures } from '../libvirt/procedures.js';
+import { type DomainRef, listDomainsFlag } from '../libvirt/procedures.js';
 import { askGuest, type GuestAnswer, type GuestQuestion } from './guest-ask.js';
 import type { GuestFigures } from './guest-figures.js';
 import type { HostReaders, PollContext, Poller } from './poller.js';
@@ -65,10 +65,8 @@ export const guestPoller: Poller<GuestSample> = {
 
 /** A paused VM is left out: its agent cannot answer, and is none the worse for it. */
 async function runningVms(readers: HostReaders, { signal }: PollContext): Promise<DomainRef[]> {
-  const args = { needResults: 1, flags: listDomainsFlag.running };
   const options = { timeoutMs: listTimeoutMs, signal };
-  const { domains } = await readers.libvirt().call(procedures.connectListAllDomains, args, options);
-  return domains;
+  return await readers.libvirt().listDomains(listDomainsFlag.running, options);
 }
 
 async function opsOf(readers: HostReaders, { signal }: PollContext): Promise<OpsLibvirt> {

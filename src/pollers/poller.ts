@@ -10,7 +10,7 @@ import type { FileReader } from '../ssh/file-reader.js';
 export type HostFiles = Pick<FileReader, 'read' | 'list' | 'readlink' | 'statvfs'>;
 
 /** The part of a host's libvirt that pollers need. `domainStats`: all domains, without waiting for busy ones. */
-export type HostLibvirt = Pick<LibvirtClient, 'domainStats' | 'call'>;
+export type HostLibvirt = Pick<LibvirtClient, 'domainStats' | 'listDomains' | 'call'>;
 
 /** `libvirt` and `files` throw HOST_DOWN at once, with the reason, while the host is not connected. */
 export interface HostReaders {

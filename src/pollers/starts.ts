@@ -8,7 +8,7 @@
 // event of the start is all that is known.
 import { HostError } from '../core/errors.js';
 import { inTurns } from '../core/in-turns.js';
-import { type DomainRef, listDomainsFlag, procedures } from '../libvirt/procedures.js';
+import { type DomainRef, listDomainsFlag } from '../libvirt/procedures.js';
 import type { HostFiles, Poller } from './poller.js';
 import { parseStat } from './proc/stat.js';
 
@@ -39,9 +39,8 @@ export const startsPoller: Poller<StartsSample> = {
   intervalMs: ({ poll }) => poll.detailsMs,
 
   async poll(readers, { signal, clock, previous, changed }) {
-    const args = { needResults: 1, flags: listDomainsFlag.active };
     const options = { timeoutMs: callTimeoutMs, signal };
-    const { domains } = await readers.libvirt().call(procedures.connectListAllDomains, args, options);
+    const domains = await readers.libvirt().listDomains(listDomainsFlag.active, options);
     const known = new Map(previous?.vms.map((vm) => [vm.uuid, vm]));
     // After an event nothing else has changed. Otherwise all are read: ids begin anew with the host and with libvirtd, so
     // the same id does not mean the same life.

@@ -3,7 +3,7 @@
 import type { History, VmSeries } from '../../fleet/history.js';
 import type { RecentEvent } from '../../fleet/recent-events.js';
 import type { Host, Job, Vm } from '../api/schemas.js';
-import type { VmSince } from '../chronicle.js';
+import type { VmSince } from '../vms-past.js';
 import { chart } from './chart.js';
 import { eventsShownMax, jobsOf } from './host.js';
 import { html, type Markup, path, query } from './html.js';

@@ -43,6 +43,29 @@ describe('history', () => {
     expect(history.host('kvm-2', 'load1')).toBeUndefined();
   });
 
+  it('keeps each VM its own figures while others come and go', async () => {
+    const clock = new FakeClock();
+    const history = new History(clock);
+    const put = (...vms: readonly [string, number][]) =>
+      history.putVms('kvm-1', new Map(vms.map(([uuid, cpuPercent]) => [uuid, { cpuPercent }])));
+    const newest = (uuid: string) => history.vm('kvm-1', uuid, 'cpuPercent')?.slice(-2);
+    put(['a', 1], ['b', 2], ['c', 3]);
+    await clock.advance(60_000);
+    put(['b', 20], ['c', 30]);
+    expect([newest('b'), newest('c')]).toEqual([
+      [2, 20],
+      [3, 30],
+    ]);
+    put(['b', 21], ['c', 31], ['a', 11], ['d', 41]);
+    expect(newest('a')).toEqual([undefined, 11]);
+    expect(newest('d')).toEqual([undefined, 41]);
+    expect(newest('c')).toEqual([3, 31]);
+    expect(history.latestOfVm('kvm-1', 'b', 'cpuPercent')).toBe(21);
+    put();
+    put(['c', 5]);
+    expect(newest('c')).toEqual([undefined, 5]);
+  });
+
   it('forgets VMs that are gone, hosts that left, and takes in no more VMs than it may', () => {
     const history = new History(new FakeClock());
     const many = new Map(

@@ -7,9 +7,9 @@ import {
   type LibvirtClient,
   type LibvirtClientOptions,
 } from '../../../src/libvirt/client.js';
-import { procedures } from '../../../src/libvirt/procedures.js';
+import { domainStatsRecords, procedures } from '../../../src/libvirt/procedures.js';
 import type { Frame } from '../../../src/libvirt/wire/frame.js';
-import { XdrReader } from '../../../src/libvirt/wire/xdr.js';
+import { XdrReader, XdrWriter } from '../../../src/libvirt/wire/xdr.js';
 import { FakeClock, settle } from '../../support/fake-clock.js';
 import { LibvirtPeer } from '../../support/libvirt-peer.js';
 import { until } from '../../support/until.js';
@@ -275,6 +275,25 @@ describe('domain stats', () => {
     await expect(client.domainStats()).rejects.toMatchObject({ code: 'PROTOCOL_ERROR' });
     expect(await client.closed).toMatchObject({ code: 'PROTOCOL_ERROR', host: 'kvm-01' });
   });
+});
+
+it('lists domains, each as the object that the newest stats named it with, while it is the same', async () => {
+  client = await open();
+  const uuid = (digit: string) => `${digit.repeat(8)}-0000-4000-8000-000000000000`;
+  const web = { name: 'web', uuid: uuid('1'), id: 1 };
+  const db = { name: 'db', uuid: uuid('2'), id: 2 };
+  const writer = new XdrWriter();
+  domainStatsRecords.write(
+    writer,
+    [web, db].map((dom) => ({ dom, params: [] })),
+  );
+  peer.on(procedures.connectGetAllDomainStats, () => writer.finish());
+  const stats = await client.domainStats();
+  const restarted = { ...db, id: 3 };
+  peer.on(procedures.connectListAllDomains, () => ({ domains: [restarted, web], ret: 2 }));
+  const listed = await client.listDomains(2);
+  expect(listed).toEqual([restarted, web]);
+  expect(listed[1]).toBe(stats[0]?.domain);
 });
 
 describe('closing', () => {

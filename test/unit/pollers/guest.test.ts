@@ -62,7 +62,7 @@ function poll(previous?: GuestSample, over: Partial<PollContext<GuestSample>> = 
     ...old,
   };
   const readers = {
-    libvirt: () => ({ call: async () => ({ domains, ret: domains.length }) }),
+    libvirt: () => ({ listDomains: async () => domains }),
     opsLibvirt: async () => ops,
   } as unknown as HostReaders;
   const signal = new AbortController().signal;

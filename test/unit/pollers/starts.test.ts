@@ -26,7 +26,7 @@ const filesOf = (over: Record<string, string | HostError> = {}) =>
 function poll(files: FakeFiles, domains: DomainRef[], over: Partial<PollContext<StartsSample>> = {}) {
   const readers = {
     files: () => files,
-    libvirt: () => ({ call: async () => ({ domains, ret: domains.length }) }),
+    libvirt: () => ({ listDomains: async () => domains }),
   } as unknown as HostReaders;
   return startsPoller.poll(readers, {
     host: aHost(),

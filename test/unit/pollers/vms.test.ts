@@ -38,6 +38,7 @@ describe('the VM poller', () => {
   const readersOf = (domainStatsCall: () => Promise<DomainStats[]>): HostReaders => ({
     libvirt: () => ({
       domainStats: domainStatsCall,
+      listDomains: () => Promise.reject(new Error('the VM poller asks once')),
       call: () => Promise.reject(new Error('the VM poller asks once')),
     }),
     files: () => {
