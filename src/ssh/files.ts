@@ -4,6 +4,7 @@
 import { type Clock, systemClock } from '../core/clock.js';
 import { abortError } from '../core/deadline.js';
 import { HostError } from '../core/errors.js';
+import { recurring } from '../core/recurring.js';
 import { Waits } from '../core/waits.js';
 import {
   type FileReader,
@@ -144,7 +145,7 @@ export class SftpFileReader implements FileReader {
     } catch (error) {
       if (error instanceof HostError && error.code === 'FILE_MISSING') {
         if (this.#missingUntil.size >= missingMax) this.#missingUntil.clear();
-        this.#missingUntil.set(path, this.#clock.monotonicMs() + missingForMs);
+        this.#missingUntil.set(recurring(path), this.#clock.monotonicMs() + missingForMs);
       }
       throw error;
     }

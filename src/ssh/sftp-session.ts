@@ -1,6 +1,7 @@
 // The files of one SFTP session: the handles that are kept open, and the reading of a file that says nothing of its size. It refuses
 // to keep more than it was asked for between two readings.
 import { HostError } from '../core/errors.js';
+import { recurring } from '../core/recurring.js';
 import { type FilesystemStats, fileLimits, fileTooLarge, tooManyEntries } from './file-reader.js';
 import { type SftpRequests, unlessEof, wanted } from './sftp-requests.js';
 import { encode, MalformedSftp, replyType, type SftpReply } from './sftp-wire.js';
@@ -61,8 +62,8 @@ export class SftpSession {
         if (this.ended || isTooLarge(error)) throw error;
       }
     }
-    const handle: Handle = { id: await this.#open(path), layout: undefined, inUse: false };
-    this.#handles.set(path, handle);
+    const handle: Handle = { id: recurring(await this.#open(path)), layout: undefined, inUse: false };
+    this.#handles.set(recurring(path), handle);
     this.#evict();
     return await this.#use(path, handle, bytesMax);
   }
@@ -79,7 +80,7 @@ export class SftpSession {
 
   async #use(path: string, handle: Handle, bytesMax: number): Promise<string> {
     this.#handles.delete(path);
-    this.#handles.set(path, handle);
+    this.#handles.set(recurring(path), handle);
     handle.inUse = true;
     try {
       return await this.#readWhole(path, handle, bytesMax);
