@@ -5,6 +5,7 @@
 import { isIP } from 'node:net';
 import { Redis, type RedisOptions } from 'ioredis';
 import { fullJitterMs } from '../core/backoff.js';
+import { batchWrites } from '../core/batched-writes.js';
 import { HostError } from '../core/errors.js';
 import { Secret } from '../core/secret.js';
 
@@ -92,6 +93,8 @@ class CountedRedis extends Redis {
     this.#open = open;
     open.add(this);
     this.on('error', () => undefined);
+    // Polls end many at a time: their calls need not be a system call each.
+    this.on('connect', () => batchWrites(this.stream));
   }
 
   override duplicate(override?: ClientOptions): Redis {

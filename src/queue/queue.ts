@@ -87,6 +87,9 @@ export class PollQueue implements AsyncDisposable {
   #storeChanges = 0;
   #trustedSinceMs: number;
   #lastTickMs: number;
+  /** Of the last look: before this there is nothing to find, while the store stays as it was. */
+  #quietUntilMs = 0;
+  #storeWasUp = false;
   #tickTimer: Timer | undefined;
   #reconcileTimer: Timer | undefined;
   #dirty = false;
@@ -132,6 +135,7 @@ export class PollQueue implements AsyncDisposable {
     }
     this.#wanted = wanted;
     this.#runner.setSchedules(wanted);
+    this.#quietUntilMs = 0;
     this.#worker ??= createPollsWorker({
       clients: this.#clients,
       runner: this.#runner,
@@ -272,13 +276,17 @@ export class PollQueue implements AsyncDisposable {
     const nowMs = this.#clock.monotonicMs();
     if (nowMs - this.#lastTickMs > tickMs + sleptMs) this.#trustedSinceMs = nowMs;
     this.#lastTickMs = nowMs;
-    const { poll, repair } = decide(this.#runner.watched(), {
+    const storeUp = this.#monitor.isUp();
+    if (nowMs < this.#quietUntilMs && storeUp === this.#storeWasUp) return;
+    const { poll, repair, quietUntilMs } = decide(this.#runner.watched(), {
       nowMs,
-      storeUp: this.#monitor.isUp(),
+      storeUp,
       trustedSinceMs: this.#trustedSinceMs,
       pollsMax: directPollsMax - this.#runner.direct,
       repairsMax: this.#repairing || this.#reconciling ? 0 : repairsPerTickMax,
     });
+    this.#quietUntilMs = quietUntilMs;
+    this.#storeWasUp = storeUp;
     for (const entry of poll) this.#runner.startDirect(entry);
     if (repair.length > 0) void this.#repair(repair);
   }

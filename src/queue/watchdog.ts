@@ -38,7 +38,12 @@ export type WatchdogInput = {
   repairsMax: number;
 };
 
-export type Decision = { poll: Watched[]; repair: Watched[] };
+export type Decision = {
+  poll: Watched[];
+  repair: Watched[];
+  /** Nothing becomes due before this, unless the store goes or comes, or what is watched changes. */
+  quietUntilMs: number;
+};
 
 export function lateAfterMs({ intervalMs }: PollSchedule): number {
   return 2 * intervalMs + lateSlackMs;
@@ -46,29 +51,33 @@ export function lateAfterMs({ intervalMs }: PollSchedule): number {
 
 /** Polls to start now, the most overdue first when there are more than `pollsMax`, and schedulers to repair. */
 export function decide(entries: Iterable<Watched>, input: WatchdogInput): Decision {
-  const due: { entry: Watched; overdueMs: number }[] = [];
+  const { nowMs, storeUp, trustedSinceMs, pollsMax, repairsMax } = input;
+  const due: { entry: Watched; dueMs: number }[] = [];
   const repair: Watched[] = [];
+  let quietUntilMs = Number.POSITIVE_INFINITY;
   for (const entry of entries) {
-    const overdueMs = pollOverdueMs(entry, input);
-    if (overdueMs >= 0 && !entry.running) due.push({ entry, overdueMs });
-    if (repair.length < input.repairsMax && needsRepair(entry, input)) repair.push(entry);
+    const dueMs = pollDueMs(entry, storeUp);
+    if (nowMs >= dueMs && !entry.running) due.push({ entry, dueMs });
+    const repairMs = storeUp ? repairDueMs(entry, trustedSinceMs) : Number.POSITIVE_INFINITY;
+    if (nowMs > repairMs && repair.length < repairsMax) repair.push(entry);
+    quietUntilMs = Math.min(quietUntilMs, dueMs, repairMs);
   }
-  if (due.length > input.pollsMax) due.sort((a, b) => b.overdueMs - a.overdueMs);
-  return { poll: due.slice(0, Math.max(0, input.pollsMax)).map(({ entry }) => entry), repair };
+  if (due.length > pollsMax) due.sort((a, b) => a.dueMs - b.dueMs);
+  return { poll: due.slice(0, Math.max(0, pollsMax)).map(({ entry }) => entry), repair, quietUntilMs };
 }
 
-/** Milliseconds since the watchdog's poll was due; negative while it is not. */
-function pollOverdueMs(entry: Watched, { nowMs, storeUp }: WatchdogInput): number {
-  const { schedule, sinceMs, startedMs, scheduledMs } = entry;
+/** When the watchdog's poll is due, if nobody else asks for one until then. */
+function pollDueMs(entry: Watched, storeUp: boolean): number {
+  const { schedule, sinceMs, startedMs, scheduledMs = sinceMs } = entry;
+  const { intervalMs } = schedule;
+  if (!storeUp) return startedMs === undefined ? sinceMs + entry.offsetMs : startedMs + intervalMs;
   const lateMs = lateAfterMs(schedule);
-  if (!storeUp)
-    return nowMs - (startedMs === undefined ? sinceMs + entry.offsetMs : startedMs + schedule.intervalMs);
-  const unscheduled = nowMs - (scheduledMs ?? sinceMs) > lateMs;
-  return nowMs - ((startedMs ?? sinceMs) + (unscheduled ? schedule.intervalMs : lateMs));
+  const lastMs = startedMs ?? sinceMs;
+  return Math.min(lastMs + lateMs, Math.max(lastMs + intervalMs, scheduledMs + lateMs));
 }
 
-function needsRepair(entry: Watched, { nowMs, storeUp, trustedSinceMs }: WatchdogInput): boolean {
+/** Past this its scheduler wants mending. */
+function repairDueMs(entry: Watched, trustedSinceMs: number): number {
   const { schedule, sinceMs, scheduledMs = sinceMs, repairedMs = sinceMs } = entry;
-  const expectedSinceMs = Math.max(sinceMs, scheduledMs, repairedMs, trustedSinceMs);
-  return storeUp && nowMs - expectedSinceMs > lateAfterMs(schedule);
+  return Math.max(sinceMs, scheduledMs, repairedMs, trustedSinceMs) + lateAfterMs(schedule);
 }

@@ -1,16 +1,19 @@
 // One SSH connection to one host: what may be opened over it, each opening with a deadline, and why it ended. It opens
 // unix sockets, SFTP and virt-ssh-helper; it refuses to run anything else, and to hang on a dead transport.
 import type { Duplex } from 'node:stream';
-import type { ClientChannel, SFTPWrapper } from 'ssh2';
+import type { ClientChannel } from 'ssh2';
 import { type Clock, systemClock } from '../core/clock.js';
 import { withDeadline } from '../core/deadline.js';
 import { HostError } from '../core/errors.js';
 import { type Log, silentLog } from '../core/log.js';
 import { ChannelStream } from './channel-stream.js';
 import { quoted } from './connect-errors.js';
+import { readerClosed } from './file-reader.js';
 import { SftpFileReader } from './files.js';
 import type { Handshaken } from './handshake.js';
 import { helperCommand, helperEnd, helperErrorBytesMax } from './helper.js';
+import { SftpRequests } from './sftp-requests.js';
+import { SftpSession } from './sftp-session.js';
 import { addressAndPort, endpoint, limits, type SshTarget, type WaitOptions } from './target.js';
 
 export type SshConnectionOptions = {
@@ -162,22 +165,28 @@ export class SshConnection implements AsyncDisposable {
     return this.#reader;
   }
 
-  #openSftp(o: WaitOptions): Promise<SFTPWrapper> {
+  #openSftp(o: WaitOptions): Promise<SftpSession> {
+    const { host } = this.target;
     return this.#open({
       ...o,
       what: 'SFTP',
       open: async () => {
-        const sftp = await this.#o.ssh.requestSFTP();
-        // Stays for good: a packet that breaks the protocol is an error event.
-        sftp.on('error', () => sftp.end());
-        return sftp;
+        const channel = await this.#subsystem('sftp');
+        channel.stderr.resume();
+        return new SftpSession(await SftpRequests.open(host, channel));
       },
-      discard: (late) => late.end(),
+      discard: (late) => late.end(readerClosed(host)),
       silenceIsFatal: true,
       failed: (error) =>
         this.#error('SFTP_DENIED', 'sshd gives no SFTP', error, {
           hint: 'Set "Subsystem sftp internal-sftp" in sshd_config, and command="internal-sftp -R" for this key.',
         }),
+    });
+  }
+
+  #subsystem(name: string): Promise<ClientChannel> {
+    return new Promise((resolve, reject) => {
+      this.#o.client.subsys(name, (error, channel) => (error ? reject(error) : resolve(channel)));
     });
   }
 

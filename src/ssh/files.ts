@@ -1,10 +1,10 @@
 // The files of a host over SFTP. Read-only by construction. Files of /proc and /sys are opened once and read again from
 // the start at each poll, in one round trip as a rule; what does not exist is not asked for again for a while; a file
 // that hangs the SFTP server (a dead NFS mount) costs that session, not the poller. Refuses unbounded anything.
-import type { SFTPWrapper } from 'ssh2';
 import { type Clock, systemClock } from '../core/clock.js';
 import { abortError } from '../core/deadline.js';
 import { HostError } from '../core/errors.js';
+import { recurring } from '../core/recurring.js';
 import { Waits } from '../core/waits.js';
 import {
   type FileReader,
@@ -14,7 +14,7 @@ import {
   type ReadOptions,
   readerClosed,
 } from './file-reader.js';
-import { SftpSession } from './sftp-session.js';
+import type { SftpSession } from './sftp-session.js';
 import type { WaitOptions } from './target.js';
 
 export type { FileReader, FilesystemStats, ReadOptions } from './file-reader.js';
@@ -22,7 +22,7 @@ export type { FileReader, FilesystemStats, ReadOptions } from './file-reader.js'
 export type SftpFileReaderOptions = {
   host: string;
   /** Opens one SFTP session; called again after a session was lost. */
-  open: (o: WaitOptions) => Promise<SFTPWrapper>;
+  open: (o: WaitOptions) => Promise<SftpSession>;
   clock?: Clock;
 };
 
@@ -30,6 +30,8 @@ export type FileStat = { mode: number; isSocket: boolean };
 
 type Operation = { path: string; session: SftpSession | undefined };
 
+/** Of stat(2). */
+const [fileTypeMask, socketType] = [0o170000, 0o140000];
 const operationsMax = 32;
 const missingForMs = 5 * 60_000;
 const missingMax = 1024;
@@ -96,9 +98,7 @@ export class SftpFileReader implements FileReader {
       if (this.#session === current) this.#session = undefined;
       if (this.#closedWith) throw this.#closedWith;
     }
-    this.#session ??= this.#o
-      .open(timeoutMs === undefined ? {} : { timeoutMs })
-      .then((sftp) => new SftpSession(this.#o.host, sftp));
+    this.#session ??= this.#o.open(timeoutMs === undefined ? {} : { timeoutMs });
     const opening = this.#session;
     return await opening.catch((error: unknown) => {
       if (this.#session === opening) this.#session = undefined;
@@ -130,8 +130,8 @@ export class SftpFileReader implements FileReader {
   }
 
   async stat(path: string, o: WaitOptions = {}): Promise<FileStat> {
-    const stats = await this.#run(path, o, (session) => session.stat(path));
-    return { mode: stats.mode & 0o7777, isSocket: stats.isSocket() };
+    const mode = await this.#run(path, o, (session) => session.mode(path));
+    return { mode: mode & 0o7777, isSocket: (mode & fileTypeMask) === socketType };
   }
 
   async #remembering<T>(path: string, work: () => Promise<T>): Promise<T> {
@@ -145,7 +145,7 @@ export class SftpFileReader implements FileReader {
     } catch (error) {
       if (error instanceof HostError && error.code === 'FILE_MISSING') {
         if (this.#missingUntil.size >= missingMax) this.#missingUntil.clear();
-        this.#missingUntil.set(path, this.#clock.monotonicMs() + missingForMs);
+        this.#missingUntil.set(recurring(path), this.#clock.monotonicMs() + missingForMs);
       }
       throw error;
     }

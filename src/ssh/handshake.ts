@@ -13,10 +13,10 @@ import type {
   ConnectConfig,
   ServerHostKeyAlgorithm,
 } from 'ssh2';
+import { batchWrites } from '../core/batched-writes.js';
 import { abortError } from '../core/deadline.js';
 import { HostError } from '../core/errors.js';
 import { TrackedAgent } from './agent.js';
-import { batchWrites } from './batched-writes.js';
 import { type Attempt, type HandshakeStage, handshakeError, tcpError } from './connect-errors.js';
 import { describeHostKey, type HostKey } from './host-key.js';
 import { loadPrivateKey } from './keys.js';

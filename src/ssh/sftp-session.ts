@@ -1,26 +1,19 @@
-// One SFTP session as promises: requests in flight, the handles that are kept open, and the reading of a file that says
-// nothing of its size. It refuses to wait for a session that has ended: every request in flight fails at once.
-import type { FileEntryWithStats, SFTPWrapper, Stats } from 'ssh2';
+// The files of one SFTP session: the handles that are kept open, and the reading of a file that says nothing of its size. It refuses
+// to keep more than it was asked for between two readings.
 import { HostError } from '../core/errors.js';
-import {
-  type FilesystemStats,
-  fileLimits,
-  fileMissing,
-  fileTooLarge,
-  tooManyEntries,
-} from './file-reader.js';
+import { recurring } from '../core/recurring.js';
+import { type FilesystemStats, fileLimits, fileTooLarge, tooManyEntries } from './file-reader.js';
+import { type SftpRequests, unlessEof, wanted } from './sftp-requests.js';
+import { encode, MalformedSftp, replyType, type SftpReply } from './sftp-wire.js';
 
-type Done<T> = (error: Error | null | undefined, value: T) => void;
 type Handle = {
-  id: Buffer;
+  id: string;
   /** Bytes of each read of the last whole reading: where to expect the pieces and the end this time. */
   layout: readonly number[] | undefined;
   inUse: boolean;
 };
 
 const firstReadBytes = 32 * 1024;
-/** Of a file that is known to be small: Node takes buffers below 4 KiB from a pool. */
-const smallReadBytes = 2048;
 const readBytesMin = 512;
 /** More than expected is asked for, so that growth shows in the same round trip. */
 const growthBytes = 256;
@@ -28,60 +21,35 @@ const growthBytes = 256;
 const handlesMax = 512;
 const piecesMax = 64;
 const pageBytes = 4096;
-/** What /sys gives at most of one attribute. */
-const attributeBytes = pageBytes;
 const readOnlyFlag = 1;
 
-const status = { eof: 1, noSuchFile: 2, permissionDenied: 3, unsupported: 8 } as const;
-
 export class SftpSession {
-  readonly #sftp: SFTPWrapper;
   readonly #host: string;
-  readonly #rejects = new Set<(error: HostError) => void>();
+  readonly #requests: SftpRequests;
   /** In order of use, oldest first. */
   readonly #handles = new Map<string, Handle>();
-  #ended: HostError | undefined;
 
-  constructor(host: string, sftp: SFTPWrapper) {
-    this.#host = host;
-    this.#sftp = sftp;
-    const onEnd = () => this.end(new HostError('CLOSED', { host, message: 'the SFTP session ended' }));
-    sftp.on('end', onEnd).on('close', onEnd).on('error', onEnd);
+  constructor(requests: SftpRequests) {
+    this.#host = requests.host;
+    this.#requests = requests;
   }
 
   get ended(): HostError | undefined {
-    return this.#ended;
+    return this.#requests.ended;
   }
 
   /** Files open on the host. */
   get handlesOpen(): number {
-    return this.#handles.size;
+    return this.ended ? 0 : this.#handles.size;
   }
 
   end(error: HostError): void {
-    if (this.#ended) return;
-    this.#ended = error;
+    this.#requests.end(error);
     this.#handles.clear();
-    for (const reject of this.#rejects) reject(error);
-    this.#rejects.clear();
-    this.#sftp.end();
   }
 
-  #request<T>(path: string, start: (sftp: SFTPWrapper, done: Done<T>) => void): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      if (this.#ended) return reject(this.#ended);
-      this.#rejects.add(reject);
-      const done: Done<T> = (error, value) => {
-        this.#rejects.delete(reject);
-        if (error) reject(this.#ended ?? fileError(this.#host, path, error));
-        else resolve(value);
-      };
-      try {
-        start(this.#sftp, done);
-      } catch (error) {
-        done(error instanceof Error ? error : new Error(String(error)), undefined as T);
-      }
-    });
+  #request<T>(path: string, bytes: (id: number) => Buffer, take: (reply: SftpReply) => T): Promise<T> {
+    return this.#requests.ask(path, bytes, take);
   }
 
   /** Reads with a handle that stays open for the next time. A handle that went stale is opened anew, once. */
@@ -91,13 +59,11 @@ export class SftpSession {
       try {
         return await this.#use(path, kept, bytesMax);
       } catch (error) {
-        if (this.#ended || isTooLarge(error)) throw error;
+        if (this.ended || isTooLarge(error)) throw error;
       }
     }
-    // A copy: what ssh2 gives is a window on all that arrived with it, which would be kept too.
-    const id = Buffer.from(await this.#open(path));
-    const handle: Handle = { id, layout: undefined, inUse: false };
-    this.#handles.set(path, handle);
+    const handle: Handle = { id: recurring(await this.#open(path)), layout: undefined, inUse: false };
+    this.#handles.set(recurring(path), handle);
     this.#evict();
     return await this.#use(path, handle, bytesMax);
   }
@@ -114,7 +80,7 @@ export class SftpSession {
 
   async #use(path: string, handle: Handle, bytesMax: number): Promise<string> {
     this.#handles.delete(path);
-    this.#handles.set(path, handle);
+    this.#handles.set(recurring(path), handle);
     handle.inUse = true;
     try {
       return await this.#readWhole(path, handle, bytesMax);
@@ -136,22 +102,30 @@ export class SftpSession {
     }
   }
 
-  #open(path: string): Promise<Buffer> {
-    return this.#request(path, (sftp, done: Done<Buffer>) => sftp.open(path, 'r', done));
+  #open(path: string): Promise<string> {
+    return this.#request(path, (id) => encode.open(id, path), handleOf);
   }
 
-  #close(id: Buffer): void {
-    if (this.#ended) return;
-    this.#request('', (sftp, done: Done<void>) => sftp.close(id, (error) => done(error, undefined))).catch(
-      () => {},
+  #close(handle: string): void {
+    if (this.ended) return;
+    this.#request(
+      '',
+      (id) => encode.close(id, handle),
+      () => undefined,
+    ).catch(() => {});
+  }
+
+  /** Nothing at the end of the file. */
+  #readAt(path: string, handle: string, offset: number, length: number): Promise<Buffer> {
+    return this.#request(
+      path,
+      (id) => encode.read(id, handle, offset, length),
+      (reply) => {
+        const data = unlessEof(reply, replyType.data)?.data() ?? nothing;
+        if (data.length > length) throw new MalformedSftp('more data than was asked for');
+        return data;
+      },
     );
-  }
-
-  #readAt(path: string, id: Buffer, offset: number, length: number): Promise<Buffer> {
-    return this.#request(path, (sftp, done: Done<Buffer>) => {
-      const buffer = Buffer.allocUnsafe(length);
-      sftp.read(id, buffer, 0, length, offset, (error, bytes) => done(error, buffer.subarray(0, bytes)));
-    });
   }
 
   async #readWhole(path: string, handle: Handle, bytesMax: number): Promise<string> {
@@ -164,15 +138,14 @@ export class SftpSession {
   }
 
   /** Piece after piece until the end. */
-  async #readOnward(path: string, id: Buffer, bytesMax: number): Promise<Buffer[]> {
+  async #readOnward(path: string, id: string, bytesMax: number): Promise<Buffer[]> {
     const pieces: Buffer[] = [];
-    const asked = bytesMax <= attributeBytes ? smallReadBytes : firstReadBytes;
     let offset = 0;
     while (offset <= bytesMax) {
-      const piece = await this.#readAt(path, id, offset, asked);
+      const piece = await this.#readAt(path, id, offset, firstReadBytes);
       if (piece.length === 0) return pieces;
       pieces.push(piece);
-      if (isLast(path, piece, asked)) return pieces;
+      if (isLast(path, piece, firstReadBytes)) return pieces;
       offset += piece.length;
     }
     throw fileTooLarge(this.#host, path, bytesMax);
@@ -202,51 +175,79 @@ export class SftpSession {
   }
 
   async list(path: string): Promise<string[]> {
-    const id = await this.#request(path, (sftp, done: Done<Buffer>) => sftp.opendir(path, done));
+    const handle = await this.#request(path, (id) => encode.opendir(id, path), handleOf);
     const names: string[] = [];
     try {
       for (;;) {
-        const batch = await this.#request(path, (sftp, done: Done<FileEntryWithStats[] | undefined>) =>
-          sftp.readdir(id, (error, entries) => {
-            if (codeOf(error) === status.eof) done(undefined, undefined);
-            else done(error, entries);
-          }),
+        const batch = await this.#request(
+          path,
+          (id) => encode.readdir(id, handle),
+          (reply) => unlessEof(reply, replyType.name)?.names(),
         );
         if (!batch || batch.length === 0) return names;
-        for (const { filename } of batch) if (filename !== '.' && filename !== '..') names.push(filename);
+        for (const name of batch) if (name !== '.' && name !== '..') names.push(name);
         if (names.length > fileLimits.listEntriesMax) throw tooManyEntries(this.#host, path);
       }
     } finally {
-      this.#close(id);
+      this.#close(handle);
     }
   }
 
   readlink(path: string): Promise<string> {
-    return this.#request(path, (sftp, done: Done<string>) => sftp.readlink(path, done));
-  }
-
-  stat(path: string): Promise<Stats> {
-    return this.#request(path, (sftp, done: Done<Stats>) => sftp.stat(path, done));
-  }
-
-  async statvfs(path: string): Promise<FilesystemStats> {
-    const raw = await this.#request(path, (sftp, done: Done<Record<string, number | bigint>>) =>
-      sftp.ext_openssh_statvfs(path, done),
+    return this.#request(
+      path,
+      (id) => encode.readlink(id, path),
+      (reply) => wanted(reply, replyType.name).names()[0] ?? '',
     );
-    const number = (name: string) => Number(raw[name] ?? 0);
-    return {
-      blockSize: number('f_bsize'),
-      fragmentSize: number('f_frsize'),
-      blocks: number('f_blocks'),
-      blocksFree: number('f_bfree'),
-      blocksAvailable: number('f_bavail'),
-      files: number('f_files'),
-      filesFree: number('f_ffree'),
-      filesAvailable: number('f_favail'),
-      readOnly: (number('f_flag') & readOnlyFlag) !== 0,
-      nameMax: number('f_namemax'),
-    };
   }
+
+  /** Type and rights, as in stat(2). */
+  mode(path: string): Promise<number> {
+    return this.#request(
+      path,
+      (id) => encode.stat(id, path),
+      (reply) => wanted(reply, replyType.attrs).mode(),
+    );
+  }
+
+  statvfs(path: string): Promise<FilesystemStats> {
+    return this.#request(path, (id) => encode.statvfs(id, path), filesystemOf);
+  }
+}
+
+const nothing = Buffer.alloc(0);
+
+/** In the order of OpenSSH's PROTOCOL, 3.4. */
+function filesystemOf(reply: SftpReply): FilesystemStats {
+  const fields = wanted(reply, replyType.extended);
+  const next = () => fields.uint64();
+  const [blockSize, fragmentSize, blocks, blocksFree, blocksAvailable] = [
+    next(),
+    next(),
+    next(),
+    next(),
+    next(),
+  ];
+  const [files, filesFree, filesAvailable] = [next(), next(), next()];
+  next();
+  const readOnly = (next() & readOnlyFlag) !== 0;
+  const nameMax = next();
+  return {
+    blockSize,
+    fragmentSize,
+    blocks,
+    blocksFree,
+    blocksAvailable,
+    files,
+    filesFree,
+    filesAvailable,
+    readOnly,
+    nameMax,
+  };
+}
+
+function handleOf(reply: SftpReply): string {
+  return wanted(reply, replyType.handle).handle();
 }
 
 function asksFor(expected: number): number {
@@ -263,32 +264,6 @@ function isLast(path: string, piece: { length: number }, asked: number): boolean
   return piece.length < pageBytes / 2 || /^\/(sys|proc\/sys)\//.test(path);
 }
 
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : undefined;
-}
-
 function isTooLarge(error: unknown): boolean {
   return error instanceof HostError && error.code === 'FILE_ERROR' && error.cause === undefined;
-}
-
-function fileError(host: string, path: string, error: Error): HostError {
-  switch (codeOf(error)) {
-    case status.noSuchFile:
-      return fileMissing(host, path);
-    case status.permissionDenied:
-      return new HostError('FILE_ERROR', {
-        host,
-        message: `${path}: permission denied`,
-        hint: 'Let the polling user read it.',
-        cause: error,
-      });
-    case status.unsupported:
-      return new HostError('FILE_ERROR', {
-        host,
-        message: `${path}: not supported by the SFTP server`,
-        cause: error,
-      });
-    default:
-      return new HostError('FILE_ERROR', { host, message: `${path}: cannot be read`, cause: error });
-  }
 }

@@ -1,6 +1,6 @@
 // /proc/net/dev: counters of each network device, of the namespace of the process that serves the files: the host's.
 import type { Problem } from '../problems.js';
-import { boundedLines, unsignedAll } from './text.js';
+import { boundedLines, Unsigneds } from './text.js';
 
 export type NetDevice = {
   device: string;
@@ -24,7 +24,6 @@ export type NetDevice = {
   receiveNohandler?: number;
 };
 
-const columns = 16;
 const linesMax = 4096;
 const headerLines = 2;
 const nameCharsMax = 64;
@@ -38,39 +37,36 @@ export function parseNetDev(text: string, problem: Problem): NetDevice[] {
     // A name may hold colons (eth0:1 of old); the counters never do.
     const colon = line.lastIndexOf(':');
     const device = line.slice(0, Math.max(0, colon)).trim();
-    const values = unsignedAll(line, colon + 1);
-    if (values?.length !== columns || !device || device.length > nameCharsMax || devices.has(device)) {
+    const numbers = new Unsigneds(line, colon + 1);
+    const counters = deviceOf(device, numbers);
+    if (!numbers.wereAll || !device || device.length > nameCharsMax || devices.has(device)) {
       problem(`bad line ${line}`);
       continue;
     }
-    devices.set(device, deviceOf(device, values));
+    devices.set(device, counters);
   }
   return [...devices.values()];
 }
 
 /** In the order of the kernel's columns. */
-function deviceOf(device: string, values: readonly number[]): NetDevice {
-  const [receiveBytes = 0, receivePackets = 0, receiveErrs = 0, receiveDrop = 0] = values;
-  const [receiveFifo = 0, receiveFrame = 0, receiveCompressed = 0, receiveMulticast = 0] = values.slice(4);
-  const [transmitBytes = 0, transmitPackets = 0, transmitErrs = 0, transmitDrop = 0] = values.slice(8);
-  const [transmitFifo = 0, transmitColls = 0, transmitCarrier = 0, transmitCompressed = 0] = values.slice(12);
+function deviceOf(device: string, numbers: Unsigneds): NetDevice {
   return {
     device,
-    receiveBytes,
-    receivePackets,
-    receiveErrs,
-    receiveDrop,
-    receiveFifo,
-    receiveFrame,
-    receiveCompressed,
-    receiveMulticast,
-    transmitBytes,
-    transmitPackets,
-    transmitErrs,
-    transmitDrop,
-    transmitFifo,
-    transmitColls,
-    transmitCarrier,
-    transmitCompressed,
+    receiveBytes: numbers.next(),
+    receivePackets: numbers.next(),
+    receiveErrs: numbers.next(),
+    receiveDrop: numbers.next(),
+    receiveFifo: numbers.next(),
+    receiveFrame: numbers.next(),
+    receiveCompressed: numbers.next(),
+    receiveMulticast: numbers.next(),
+    transmitBytes: numbers.next(),
+    transmitPackets: numbers.next(),
+    transmitErrs: numbers.next(),
+    transmitDrop: numbers.next(),
+    transmitFifo: numbers.next(),
+    transmitColls: numbers.next(),
+    transmitCarrier: numbers.next(),
+    transmitCompressed: numbers.next(),
   };
 }

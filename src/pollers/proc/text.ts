@@ -43,26 +43,68 @@ const exactDigits = 15;
 const digitsMax = 20;
 const [blank, tab, zero, nine] = [32, 9, 48, 57];
 
-/** The unsigned integers between blanks from `from` on, at most `most`; undefined when one of them is something else. */
-export function unsignedAll(line: string, from = 0, most = Number.POSITIVE_INFINITY): number[] | undefined {
-  const numbers: number[] = [];
-  const end = Math.min(line.length, from + fieldCharsMax);
-  let at = from;
-  while (numbers.length < most) {
-    while (at < end && isBlank(line.charCodeAt(at))) at += 1;
-    if (at === end) break;
-    const start = at;
+/**
+ * The unsigned integers between blanks, one by one. Taken so, the small ones stay small in memory: of a list that holds a large
+ * one, each would come as a number in a box of its own, and a fleet keeps millions of them.
+ */
+export class Unsigneds {
+  readonly #line: string;
+  readonly #end: number;
+  #at: number;
+  #isSound = true;
+
+  constructor(line: string, from = 0) {
+    this.#line = line;
+    this.#at = from;
+    this.#end = Math.min(line.length, from + fieldCharsMax);
+  }
+
+  /** Whether another field follows. */
+  get hasNext(): boolean {
+    while (this.#at < this.#end && isBlank(this.#line.charCodeAt(this.#at))) this.#at += 1;
+    return this.#at < this.#end;
+  }
+
+  /** Whether each that was asked for was there and a number. */
+  get isSound(): boolean {
+    return this.#isSound;
+  }
+
+  /** The same, and there were no more. */
+  get wereAll(): boolean {
+    return this.#isSound && !this.hasNext;
+  }
+
+  /** The next one; 0 when there is none, or no such number: `isSound` is then false. */
+  next(): number {
+    if (!this.hasNext) return this.#fail();
+    const start = this.#at;
+    let at = start;
     let value = 0;
-    for (; at < end; at += 1) {
-      const code = line.charCodeAt(at);
+    for (; at < this.#end; at += 1) {
+      const code = this.#line.charCodeAt(at);
       if (code < zero || code > nine) break;
       value = value * 10 + (code - zero);
     }
+    this.#at = at;
     const digits = at - start;
-    if (digits === 0 || digits > digitsMax || (at < end && !isBlank(line.charCodeAt(at)))) return undefined;
-    numbers.push(digits <= exactDigits ? value : Number(line.slice(start, at)));
+    const ends = at === this.#end || isBlank(this.#line.charCodeAt(at));
+    if (digits === 0 || digits > digitsMax || !ends) return this.#fail();
+    return digits <= exactDigits ? value : Number(this.#line.slice(start, at));
   }
-  return numbers;
+
+  #fail(): 0 {
+    this.#isSound = false;
+    return 0;
+  }
+}
+
+/** The unsigned integers between blanks from `from` on, at most `most`; undefined when one of them is something else. */
+export function unsignedAll(line: string, from = 0, most = Number.POSITIVE_INFINITY): number[] | undefined {
+  const reader = new Unsigneds(line, from);
+  const numbers: number[] = [];
+  while (numbers.length < most && reader.hasNext) numbers.push(reader.next());
+  return reader.isSound ? numbers : undefined;
 }
 
 function isBlank(code: number): boolean {

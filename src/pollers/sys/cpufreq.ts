@@ -26,17 +26,29 @@ const path = '/sys/devices/system/cpu';
 
 /** Undefined when the kernel scales no frequency, or the host has too many CPUs. */
 export async function readScaling(reader: PartReader, rare: Rare): Promise<CpuScaling[] | undefined> {
-  const cpus = await rare.get('cpufreq', () => reader.names(path, /^cpu\d{1,5}$/));
-  if (!cpus?.length || cpus.length > cpusMax) return undefined;
+  const cpus = await rare.get('cpufreq', () => scaledCpus(reader));
+  if (!cpus?.length) return undefined;
   const all = await Promise.all(cpus.map((name) => readCpu(reader, rare, name)));
   const scaled = all.filter((cpu) => cpu !== undefined);
   return scaled.length > 0 ? scaled : undefined;
 }
 
+/** Those that have a frequency now: guests have none, and need not be asked for each of their CPUs in every poll. */
+async function scaledCpus(reader: PartReader): Promise<string[] | undefined> {
+  const cpus = await reader.names(path, /^cpu\d{1,5}$/);
+  if (!cpus || cpus.length > cpusMax) return undefined;
+  const found = await Promise.all(cpus.map((name) => reader.attribute(currentOf(name), { often: true })));
+  return cpus.filter((_, index) => found[index] !== undefined);
+}
+
+function currentOf(name: string): string {
+  return `${path}/${name}/cpufreq/scaling_cur_freq`;
+}
+
 async function readCpu(reader: PartReader, rare: Rare, name: string): Promise<CpuScaling | undefined> {
   const [bounds, current] = await Promise.all([
     rare.get(`cpufreq ${name}`, () => readBounds(reader, name)),
-    khz(reader, `${path}/${name}/cpufreq/scaling_cur_freq`, true),
+    khz(reader, currentOf(name), true),
   ]);
   if (!bounds && current === undefined) return undefined;
   return {

@@ -98,6 +98,24 @@ describe('watchdog', () => {
     expect(said.join('+') || 'nothing').toBe(row.expect);
   });
 
+  it.each(cases.filter((row) => row.expect === 'nothing' && !row.running))(
+    '$name: and says until when there is nothing',
+    (row) => {
+      const lookAt = (nowMs: number) => decide([entry(row)], input({ nowMs, storeUp: row.storeUp }));
+      const { quietUntilMs } = lookAt(now);
+      expect(lookAt(quietUntilMs - 1)).toEqual({ poll: [], repair: [], quietUntilMs });
+      expect(lookAt(quietUntilMs).poll).toHaveLength(1);
+    },
+  );
+
+  it('is not quiet while a poll that is due still runs, or a repair had no turn', () => {
+    const overdue = { started: late + 1, scheduled: late + 1 };
+    expect(decide([entry({ ...overdue, running: true })], input()).quietUntilMs).toBeLessThan(now);
+    expect(decide([entry({ ...overdue, started: 1 })], input({ repairsMax: 0 })).quietUntilMs).toBeLessThan(
+      now,
+    );
+  });
+
   it('starts the most overdue first, no more than it may', () => {
     const entries = [11_000, 30_000, 12_000].map((started) => entry({ started }));
     const { poll } = decide(entries, input({ storeUp: false, pollsMax: 2 }));

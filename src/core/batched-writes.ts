@@ -1,5 +1,5 @@
-// Packets of SSH are small and many: a poll asks for forty files at once. Those of one turn of the event loop leave together, in
-// one system call. It refuses to hold anything longer than that turn.
+// What is sent to a host or to the store is small and much: those packets of one turn of the event loop leave together, in one system
+// call. It refuses to hold anything longer than that turn.
 import type { Socket } from 'node:net';
 
 /** Returns the same socket, which from now on writes at the end of each turn. */

@@ -1,0 +1,168 @@
+// Requests and replies of one SFTP session over a channel. Requests of one turn of the event loop leave together: a packet of SSH
+// for each would cost more than what it carries. It refuses to wait for a session that has ended: every request in flight fails at
+// once.
+import type { Duplex } from 'node:stream';
+import { HostError } from '../core/errors.js';
+import { fileMissing } from './file-reader.js';
+import {
+  encode,
+  MalformedSftp,
+  protocolVersion,
+  replyType,
+  SftpReplies,
+  type SftpReply,
+  statusCode,
+} from './sftp-wire.js';
+
+type Request = {
+  path: string;
+  /** Throws SftpRefusal, and MalformedSftp, which ends the session. */
+  settle: (reply: SftpReply) => void;
+  reject: (error: Error) => void;
+};
+
+/** What the server said instead of what was asked for. */
+class SftpRefusal extends Error {
+  override readonly name = 'SftpRefusal';
+  readonly code: number;
+
+  constructor(code: number, message: string) {
+    super(message || `SFTP status ${code}`);
+    this.code = code;
+  }
+}
+
+export class SftpRequests {
+  readonly #channel: Duplex;
+  readonly host: string;
+  readonly #replies = new SftpReplies();
+  /** By id. */
+  readonly #requests = new Map<number, Request>();
+  #nextId = 0;
+  /** To leave at the end of this turn. */
+  #outgoing: Buffer[] = [];
+  #greeted = false;
+  #onGreeting: (problem?: Error) => void = () => {};
+  #ended: HostError | undefined;
+
+  private constructor(host: string, channel: Duplex) {
+    this.host = host;
+    this.#channel = channel;
+    const onEnd = () => this.end(new HostError('CLOSED', { host, message: 'the SFTP session ended' }));
+    // These stay for good: also a session that has ended must find a listener for an error.
+    channel.on('data', (chunk: Buffer) => this.#receive(chunk));
+    channel.on('end', onEnd).on('close', onEnd).on('error', onEnd);
+    this.#send(encode.init());
+  }
+
+  /** Takes the channel over, whose other end is an SFTP server. Rejects when that does not greet as one. */
+  static open(host: string, channel: Duplex): Promise<SftpRequests> {
+    return new Promise((resolve, reject) => {
+      const session = new SftpRequests(host, channel);
+      session.#onGreeting = (problem) => (problem ? reject(problem) : resolve(session));
+    });
+  }
+
+  get ended(): HostError | undefined {
+    return this.#ended;
+  }
+
+  end(error: HostError): void {
+    if (this.#ended) return;
+    this.#ended = error;
+    this.#outgoing = [];
+    for (const { reject } of this.#requests.values()) reject(error);
+    this.#requests.clear();
+    if (!this.#greeted) this.#onGreeting(new Error('it ended before it began'));
+    this.#channel.destroy();
+  }
+
+  #receive(chunk: Buffer): void {
+    try {
+      for (const reply of this.#replies.push(chunk)) {
+        if (this.#ended) return;
+        if (this.#greeted) this.#settle(reply);
+        else this.#greet(reply);
+      }
+    } catch (cause) {
+      this.end(new HostError('CLOSED', { host: this.host, message: 'the SFTP session broke', cause }));
+    }
+  }
+
+  #greet({ type, id: version }: SftpReply): void {
+    if (type !== replyType.version || version !== protocolVersion) throw new MalformedSftp('no greeting');
+    this.#greeted = true;
+    this.#onGreeting();
+  }
+
+  #settle(reply: SftpReply): void {
+    const request = this.#requests.get(reply.id);
+    if (!request) return;
+    try {
+      request.settle(reply);
+      this.#requests.delete(reply.id);
+    } catch (error) {
+      if (!(error instanceof SftpRefusal)) throw error;
+      this.#requests.delete(reply.id);
+      request.reject(fileError(this.host, request.path, error));
+    }
+  }
+
+  #send(bytes: Buffer): void {
+    if (this.#outgoing.push(bytes) > 1) return;
+    setImmediate(() => {
+      const together = this.#outgoing;
+      this.#outgoing = [];
+      if (!this.#ended) this.#channel.write(Buffer.concat(together));
+    });
+  }
+
+  /** `take` reads the reply with `wanted` and the like. Rejects with FILE_MISSING, FILE_ERROR, or why the session ended. */
+  ask<T>(path: string, bytes: (id: number) => Buffer, take: (reply: SftpReply) => T): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (this.#ended) return reject(this.#ended);
+      const id = this.#nextId;
+      this.#nextId = (id + 1) >>> 0;
+      this.#requests.set(id, { path, settle: (reply) => resolve(take(reply)), reject });
+      this.#send(bytes(id));
+    });
+  }
+}
+
+/** The same reply, when it is what was asked for. Throws SftpRefusal, or MalformedSftp. */
+export function wanted(reply: SftpReply, type: number): SftpReply {
+  if (reply.type === type) return reply;
+  if (reply.type !== replyType.status) throw new MalformedSftp(`a reply of type ${reply.type}`);
+  const { code, message } = reply.status();
+  throw new SftpRefusal(code, message);
+}
+
+/** The same; undefined at the end of a file or a directory. */
+export function unlessEof(reply: SftpReply, type: number): SftpReply | undefined {
+  if (reply.type !== replyType.status) return wanted(reply, type);
+  const { code, message } = reply.status();
+  if (code === statusCode.eof) return undefined;
+  throw new SftpRefusal(code, message);
+}
+
+function fileError(host: string, path: string, error: SftpRefusal): HostError {
+  switch (error.code) {
+    case statusCode.noSuchFile:
+      return fileMissing(host, path);
+    case statusCode.permissionDenied:
+      return new HostError('FILE_ERROR', {
+        host,
+        message: `${path}: permission denied`,
+        hint: 'Let the polling user read it.',
+        cause: error,
+      });
+    case statusCode.unsupported:
+      return new HostError('FILE_ERROR', {
+        host,
+        message: `${path}: not supported by the SFTP server`,
+        cause: error,
+      });
+    default:
+      return new HostError('FILE_ERROR', { host, message: `${path}: cannot be read`, cause: error });
+  }
+}
