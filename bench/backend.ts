@@ -79,7 +79,7 @@ async function main(): Promise<void> {
 }
 
 async function serve(): Promise<void> {
-  const { createBackend } = await import('../examples/backend/server.js');
+  const { createBackend } = await import('../src/sim/backend/server.js');
   const token = 'bench';
   const { app } = createBackend({ bootstrapToken: token });
   const url = await app.listen({ host: '127.0.0.1', port: 0 });

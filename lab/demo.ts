@@ -7,7 +7,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { mintToken } from '../src/http/auth/tokens.js';
+import { makeDemoToken, placesToLook } from '../src/cli/demo-shared.js';
 import { type Lab, raiseLab } from './lab.js';
 import { labPossible } from './possible.js';
 
@@ -48,13 +48,10 @@ async function main(): Promise<number> {
     const port = await freePort(defaultPort);
     const backendPort = await freePort(defaultBackendPort);
     const token = randomBytes(16).toString('hex');
-    const admin = mintToken();
-    const tokensFile = join(dataDir, 'tokens.yaml');
-    const tokenLine = `  - { name: demo, role: admin, sha256: ${admin.sha256} }`;
-    await writeFile(tokensFile, `version: 1\ntokens:\n${tokenLine}\n`, { mode: 0o600 });
+    const admin = await makeDemoToken(dataDir);
     const env = {
       ...process.env,
-      AGENT_API_TOKENS_FILE: tokensFile,
+      AGENT_API_TOKENS_FILE: admin.tokensFile,
       AGENT_INVENTORY: lab.inventoryFile,
       AGENT_DATA_DIR: dataDir,
       AGENT_LISTEN: `127.0.0.1:${port}`,
@@ -74,7 +71,7 @@ async function main(): Promise<number> {
     const over = ended(service);
     await Promise.race([fresh(port), over]);
     if (service.exitCode !== null) return 1;
-    await tell(lab, port, dataDir, env, admin.token.expose());
+    await tell(lab, port, dataDir, env, admin.token);
     await Promise.race([over, aborted(stop.signal)]);
     return stop.signal.aborted ? 0 : (service.exitCode ?? 1);
   } catch (error) {
@@ -164,16 +161,7 @@ async function tell(
   say(`
 Everything is running: ${hosts} hosts, ${hosts * guests} guests, polled every 5 s. Worth a look, in another terminal:
 
-  ${url}/                           the fleet page: what is wrong, hosts, VMs, jobs
-      sign in with the token  ${token}
-  ${url}/queues                     polls, VM jobs and deliveries, with bull-board
-  ${url}/api/docs                   the API
-  ${url}/metrics                    the whole fleet, for Prometheus
-  ${url}/metrics/hosts/${first}        one host alone
-  ${url}/metrics/collector          the collector itself
-  ${url}/sd/prometheus              targets, for Prometheus' service discovery
-  ${url}/readyz                     health, with reasons
-  ${env.AGENT_BACKEND_URL}/                            the sample backend: agents, heartbeats, and a form for jobs
+${placesToLook({ url, backendUrl: env.AGENT_BACKEND_URL ?? '', host: first, token })}
 
   curl -s ${url}/metrics | grep libvirt_domain_info_cpu
   . ${envFile}; npm run -s dev -- check          (and hosts, vms, jobs, queue, top)

@@ -9,6 +9,7 @@ import { summary } from './core/errors.js';
 import type { Log } from './core/log.js';
 import { Secret } from './core/secret.js';
 import type { Settings } from './core/settings.js';
+import { shardText } from './core/shard.js';
 import { version } from './core/version.js';
 import { DomainEvents } from './fleet/domain-events.js';
 import { Fleet } from './fleet/fleet.js';
@@ -35,15 +36,13 @@ import type { Operations } from './ops/operation.js';
 import { loadOperations } from './ops/registry.js';
 import { HostPolls, type Samples, schedulesOf } from './pollers/runner.js';
 import { BackendLink } from './queue/backend-link.js';
-import { type StoreAddress, urlAddress } from './queue/connection.js';
-import { DataDirLock, makeDirectory } from './queue/data-dir-lock.js';
-import { EmbeddedStore } from './queue/embedded-store.js';
+import type { StoreAddress } from './queue/connection.js';
+import { makeDirectory } from './queue/data-dir-lock.js';
 import { instanceId } from './queue/instance-id.js';
 import { admitJob, surroundingsOf } from './queue/job-surroundings.js';
 import { JobQueue } from './queue/jobs.js';
-import { jobsQueueName } from './queue/jobs-types.js';
 import { jobWork } from './queue/jobs-work.js';
-import { pollsQueueName } from './queue/polls-worker.js';
+import { openStore } from './queue/open-store.js';
 import { PollQueue } from './queue/queue.js';
 import { readQueues } from './queue/queue-readings.js';
 import { SshConnector } from './ssh/connect.js';
@@ -144,12 +143,14 @@ export class Service {
       ...{ fleet: this.#fleet, samples: this.#samples, clock },
       jobs: () => this.#jobs,
       auditDir: join(settings.dataDir, 'audit'),
+      shard: settings.shard,
     });
     this.#people = makePages({ api: this.#api, collector: () => this.#collector(), clock });
     this.#board = new QueueBoard({ log, secrets: () => this.#secrets() });
     this.#own = new OwnMetrics({
       version,
-      readQueues: () => readQueues({ [pollsQueueName]: this.#queue, [jobsQueueName]: this.#jobs }, clock),
+      shard: settings.shard,
+      readQueues: () => readQueues([this.#queue, this.#jobs], clock),
       read: () => ({
         samples: this.#pages.onShow(),
         sessions: this.#fleet.countByState(),
@@ -202,7 +203,12 @@ export class Service {
     this.#parts.add(() => this.#opsForPolls.close());
     await this.#readMetricsToken();
     await this.#listen();
-    const store = await this.#openStore();
+    const { address: store, close } = await openStore({
+      ...this.#settings,
+      log: this.#log,
+      clock: this.#clock,
+    });
+    this.#parts.add(close);
     this.#board.connect(store);
     this.#parts.add(async () => this.#board.close());
     const queue = PollQueue.start({
@@ -221,7 +227,8 @@ export class Service {
     await this.#apply(this.#inventory);
     await this.#takeJobs(store, operations, id);
     this.#follow();
-    this.#log.info({ hosts: this.#inventory.hosts.length }, 'started');
+    const shard = this.#settings.shard && shardText(this.#settings.shard);
+    this.#log.info({ hosts: this.#inventory.hosts.length, ...(shard && { shard }) }, 'started');
   }
 
   async #listen(): Promise<void> {
@@ -269,18 +276,6 @@ export class Service {
     if (file) this.#metricsToken = new Secret((await readFile(file, 'utf8')).trim());
   }
 
-  async #openStore(): Promise<StoreAddress> {
-    const { redisUrl, dataDir } = this.#settings;
-    if (redisUrl) {
-      const lock = await DataDirLock.acquire(dataDir, '');
-      this.#parts.add(() => lock.release());
-      return urlAddress(redisUrl);
-    }
-    const store = await EmbeddedStore.start({ dataDir, log: this.#log, clock: this.#clock });
-    this.#parts.add(() => store.stop());
-    return store.address;
-  }
-
   async #openBackend(store: StoreAddress, operations: Operations, id: string): Promise<void> {
     const { backendUrl, agentId } = this.#settings;
     if (!backendUrl) return;
@@ -312,7 +307,7 @@ export class Service {
     this.#parts.add(async () => this.#access?.close());
     const around = {
       ...{ fleet: this.#fleet, opsSessions: this.#opsSessions, polls: this.#polls },
-      ...{ samples: this.#samples, operations },
+      ...{ samples: this.#samples, operations, shard: this.#settings.shard },
     };
     const jobs = JobQueue.start({
       store,
@@ -390,6 +385,7 @@ export class Service {
     return readinessOf({
       store: this.#queue?.state(),
       inventory: this.#inventory,
+      shard: this.#settings.shard,
       problems: this.#problems,
       backend: this.#link?.backend.state(),
       tokens: this.#access?.detail,

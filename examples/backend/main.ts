@@ -1,8 +1,8 @@
-// Runs the sample backend alone:  AGENT_TOKEN=… npx tsx examples/backend/main.ts
+// Runs the sample backend of src/sim/backend alone:  AGENT_TOKEN=… npx tsx examples/backend/main.ts
 // BACKEND_LISTEN (127.0.0.1:8080), BACKEND_TLS_CERT, BACKEND_TLS_KEY, BACKEND_CLIENT_CA (files, PEM), BACKEND_LATEST_VERSION.
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { createBackend } from './server.js';
+import { createBackend } from '../../src/sim/backend/server.js';
 
 const {
   AGENT_TOKEN,

@@ -3,10 +3,12 @@
 import PQueue from 'p-queue';
 import { systemClock } from '../core/clock.js';
 import { silentLog } from '../core/log.js';
+import type { Settings } from '../core/settings.js';
+import { shardText } from '../core/shard.js';
 import { examineHost, type Finding, type HostReport, type Severity, worst } from '../fleet/examine.js';
 import type { Host } from '../inventory/host.js';
 import { SshConnector } from '../ssh/connect.js';
-import { type Environment, learnedKeysFile, readConfiguration } from './configuration.js';
+import { type Environment, learnedKeysFile, noSuchHost, readConfiguration } from './configuration.js';
 import {
   type Column,
   count,
@@ -30,13 +32,14 @@ export async function check(
   const configuration = await readConfiguration(env);
   if (!configuration) return 1;
   const { settings, inventory } = configuration;
-  const hosts = chosen(inventory.hosts, names, settings.inventoryFile);
+  const hosts = chosen(inventory.hosts, names, settings);
   if (!hosts) return 1;
   if (options.offline) {
+    const of = settings.shard ? ` of shard ${shardText(settings.shard)}` : '';
     if (options.json) printJson({ hosts: hosts.map(({ name }) => name), problems: [] });
     else
       process.stdout.write(
-        `${settings.inventoryFile}: ${count(hosts.length, 'host')}, no problems. Nothing was connected to.\n`,
+        `${settings.inventoryFile}: ${count(hosts.length, 'host')}${of}, no problems. Nothing was connected to.\n`,
       );
     return 0;
   }
@@ -46,9 +49,13 @@ export async function check(
   return reports.some((report) => worst(report) === 'error') ? 1 : 0;
 }
 
-function chosen(all: readonly Host[], names: readonly string[], file: string): readonly Host[] | undefined {
+function chosen(
+  all: readonly Host[],
+  names: readonly string[],
+  settings: Settings,
+): readonly Host[] | undefined {
   const unknown = names.filter((name) => !all.some((host) => host.name === name));
-  for (const name of unknown) process.stderr.write(`outrigger: no host ${printable(name)} in ${file}\n`);
+  for (const name of unknown) process.stderr.write(noSuchHost(name, settings));
   if (unknown.length > 0) return undefined;
   return names.length === 0 ? all : all.filter(({ name }) => names.includes(name));
 }

@@ -2,10 +2,12 @@
 import { join } from 'node:path';
 import type { Settings } from '../core/settings.js';
 import { loadSettings } from '../core/settings.js';
+import { otherShardHint } from '../core/shard.js';
 import { readTokensFile } from '../http/auth/token-store.js';
 import type { Inventory } from '../inventory/host.js';
 import { loadInventory } from '../inventory/load.js';
 import { formatProblem } from '../inventory/problem.js';
+import { printable } from './output.js';
 
 export type Configuration = { settings: Settings; inventory: Inventory };
 
@@ -23,6 +25,12 @@ export function readSettings(env: Environment): Settings | undefined {
   return settings;
 }
 
+/** What a command says of a host that it cannot find, and where the host may be. */
+export function noSuchHost(name: string, { inventoryFile, shard }: Settings): string {
+  const hint = otherShardHint(shard, name);
+  return `outrigger: no host ${printable(name)} in ${inventoryFile}\n${hint ? `  ${hint}\n` : ''}`;
+}
+
 export async function readConfiguration(env: Environment): Promise<Configuration | undefined> {
   const settings = readSettings(env);
   const { inventory, problems } = await loadInventory(
@@ -30,6 +38,7 @@ export async function readConfiguration(env: Environment): Promise<Configuration
     {
       libvirtUri: settings?.libvirtUri ?? 'qemu:///system',
       pollIntervalMs: settings?.pollIntervalMs ?? 15_000,
+      shard: settings?.shard,
     },
   );
   if (settings?.apiTokensFile) problems.push(...(await readTokensFile(settings.apiTokensFile)).problems);

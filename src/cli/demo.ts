@@ -1,8 +1,8 @@
 // `outrigger demo`: the whole service on a simulated fleet, with nothing to configure and no root. Hosts are simulated in a child
-// process, over real SSH and libvirt's protocol on loopback; they have troubles, so that there is something to see. Ctrl-C
-// takes all of it away. It refuses to touch anything but its own temporary directory and loopback.
+// process, over real SSH and libvirt's protocol on loopback; they have troubles, so that there is something to see. The sample
+// backend runs there too. Ctrl-C takes all of it away. It refuses to touch anything but its own temporary directory and loopback.
 import { type ChildProcess, fork } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, extname, join, relative } from 'node:path';
@@ -11,14 +11,14 @@ import { systemClock } from '../core/clock.js';
 import { withDeadline } from '../core/deadline.js';
 import { HostError } from '../core/errors.js';
 import { createLog } from '../core/log.js';
-import { mintToken } from '../http/auth/tokens.js';
 import { Service } from '../service.js';
 import { type Environment, readConfiguration } from './configuration.js';
+import { makeDemoToken, placesToLook } from './demo-shared.js';
 import { count } from './output.js';
 
 export type DemoOptions = { hosts: number; vms: number };
 
-type Ready = { inventoryFile: string; story: string[] };
+type Ready = { inventoryFile: string; story: string[]; backend: { url: string; token: string } };
 
 const seed = 1;
 const wantedPort = 9177;
@@ -39,23 +39,29 @@ export async function demo(env: Environment, options: DemoOptions): Promise<numb
     say(`Simulating ${count(options.hosts, 'KVM host')} with ${count(options.vms, 'VM')} each …`);
     const argument = JSON.stringify({ ...options, seed, dir: join(dir, 'fleet') });
     fleet = fork(fleetMain, [argument], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
-    const { inventoryFile, story } = await ready(fleet, stop);
-    const { token, tokenFile, tokensFile } = await makeToken(dir);
+    const { inventoryFile, story, backend } = await ready(fleet, stop);
+    const { token, tokenFile, tokensFile } = await makeDemoToken(dir);
+    // All of it is on loopback: no proxy leads there.
+    process.env.no_proxy = '*';
     const configuration = await readConfiguration({
       AGENT_POLL_INTERVAL: '5',
       AGENT_LOG_LEVEL: 'CRITICAL',
       AGENT_LISTEN: await freeAddress(),
+      AGENT_HEARTBEAT_INTERVAL: '5',
+      AGENT_METRICS_INTERVAL: '15',
       ...ownSettings(env),
       AGENT_INVENTORY: inventoryFile,
       AGENT_API_TOKENS_FILE: tokensFile,
       AGENT_DATA_DIR: join(dir, 'data'),
+      AGENT_BACKEND_URL: backend.url,
+      AGENT_TOKEN: backend.token,
     });
     if (!configuration) return 1;
     const { settings, inventory } = configuration;
     const log = createLog({ level: settings.logLevel, file: settings.logFile });
     service = await Service.start(settings, inventory, log);
     const first = inventory.hosts[0]?.name ?? '';
-    tell({ url: service.url, ...options, first, story, token, tokenFile });
+    tell({ url: service.url, backendUrl: backend.url, ...options, first, story, token, tokenFile });
     await aborted(stop);
     return 0;
   } catch (error) {
@@ -134,39 +140,22 @@ function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** For the pages and the commands: without one nobody may write. */
-async function makeToken(dir: string): Promise<{ token: string; tokenFile: string; tokensFile: string }> {
-  const { token, sha256 } = mintToken();
-  const [tokenFile, tokensFile] = [join(dir, 'token'), join(dir, 'tokens.yaml')];
-  const entry = `  - { name: demo, role: admin, sha256: ${sha256} }`;
-  await writeFile(tokenFile, token.expose(), { mode: 0o600 });
-  await writeFile(tokensFile, `version: 1\ntokens:\n${entry}\n`, { mode: 0o600 });
-  return { token: token.expose(), tokenFile, tokensFile };
-}
-
 type Told = DemoOptions & {
   url: string;
+  backendUrl: string;
   first: string;
   story: readonly string[];
   token: string;
   tokenFile: string;
 };
 
-function tell({ url, hosts, vms, first, story, token, tokenFile }: Told): void {
+function tell({ url, backendUrl, hosts, vms, first, story, token, tokenFile }: Told): void {
   const [, main = ''] = process.argv;
   const alias = basename(main) === 'outrigger' ? '' : `\n  alias outrigger='node ${relative('.', main)}'`;
   say(`
 Everything is running: ${count(hosts, 'simulated host')}, ${count(hosts * vms, 'VM')}. Worth a look:
 
-  ${url}/                      the fleet page: what is wrong now, hosts, VMs, jobs
-      sign in with the token  ${token}
-  ${url}/queues                polls, VM jobs and deliveries, with bull-board
-  ${url}/api/docs              the API
-  ${url}/metrics               the whole fleet, for Prometheus
-  ${url}/metrics/hosts/${first}  one host alone
-  ${url}/metrics/collector     the collector itself
-  ${url}/sd/prometheus         targets, for Prometheus' service discovery
-  ${url}/readyz                health, with reasons
+${placesToLook({ url, backendUrl, host: first, token })}
 
 In another terminal:
 ${alias}

@@ -9,7 +9,7 @@ import { readPublicKey } from '../ssh/keys.js';
 import { KnownHosts, type KnownHostsVerdict, knownHostsName } from '../ssh/known-hosts.js';
 import { fetchHostKeys, type OfferedKey } from '../ssh/scan.js';
 import { type AuthorizedKey, authorizedKeys } from './authorized-keys.js';
-import { type Environment, learnedKeysFile, readConfiguration } from './configuration.js';
+import { type Environment, learnedKeysFile, noSuchHost, readConfiguration } from './configuration.js';
 import { fittedTable, painter, printable, widthOf } from './output.js';
 
 type Standing = KnownHostsVerdict['standing'];
@@ -28,7 +28,7 @@ export async function enroll(
   const { settings, inventory } = configuration;
   const host = inventory.hosts.find((host) => host.name === name);
   if (!host) {
-    process.stderr.write(`outrigger: no host ${printable(name)} in ${settings.inventoryFile}\n`);
+    process.stderr.write(noSuchHost(name, settings));
     return 1;
   }
   if (host.connection === 'local') {

@@ -132,7 +132,7 @@ async function vmsOf(api: ApiClient, host: string | undefined, options: ListOpti
 
 /** The same error, with the host that was probably meant. */
 export async function withNearestHost(api: ApiClient, host: string, error: unknown): Promise<unknown> {
-  if (!(error instanceof ApiProblem) || error.type !== 'host-unknown') return error;
+  if (!(error instanceof ApiProblem) || error.type !== 'host-unknown' || error.hint) return error;
   const known = await api.list<Host>('/hosts').catch(() => []);
   const near = suggest(
     host,

@@ -1,5 +1,6 @@
-// Texts of settings that are lists: what each says, or why it is refused. It refuses to guess, and knows no variable by name.
+// Texts of settings that have parts: what each says, or why it is refused. It refuses to guess, and knows no variable by name.
 import { isIP } from 'node:net';
+import type { Shard } from './shard.js';
 
 const shownCharsMax = 60;
 
@@ -9,6 +10,19 @@ export class Refused extends Error {}
 /** What was given, quoted and cut. */
 export function shown(given: string): string {
   return JSON.stringify(given.length > shownCharsMax ? `${given.slice(0, shownCharsMax)}…` : given);
+}
+
+/** A fleet that needs more is divided otherwise. */
+const shardsMax = 1_000;
+
+/** `i/n`: part i of n. */
+export function shard(given: string): Shard {
+  const [, index, count] = /^(\d{1,4})\/(\d{1,4})$/.exec(given)?.map(Number) ?? [];
+  if (index && count && index <= count && count <= shardsMax) return { index, count };
+  const example = count && count <= shardsMax ? count : 4;
+  throw new Refused(
+    `must be the number of this part and of all, from 1/${example} to ${example}/${example} for ${example} parts, not ${shown(given)}`,
+  );
 }
 
 const roleNames = ['viewer', 'operator', 'admin'] as const;

@@ -5,7 +5,7 @@ import { isIP } from 'node:net';
 import { z } from 'zod';
 import type { LogLevel } from './log.js';
 import { Secret } from './secret.js';
-import { addresses, Refused, roleMap, shown } from './setting-values.js';
+import { addresses, Refused, roleMap, shard, shown } from './setting-values.js';
 import { didYouMean } from './suggest.js';
 
 /** Largest file that a NAME_FILE may name, bytes. */
@@ -158,6 +158,7 @@ const Environment = z.object({
   AGENT_LISTEN: setting(listenAddress).default({ host: '127.0.0.1', port: 9177 }),
   AGENT_DATA_DIR: text.default('./data'),
   AGENT_REDIS_URL: redisUrl.optional(),
+  AGENT_SHARD: setting(shard).optional(),
   AGENT_BACKEND_URL: setting(httpUrl).optional(),
   AGENT_BACKEND_INSECURE: flag.default(false),
   AGENT_TOKEN: secret.optional(),
@@ -332,6 +333,11 @@ function advice(env: Environment): string[] {
       'AGENT_TOKEN is not set: hosts cannot be registered with the backend unless it knows them already',
     );
   }
+  if (env.AGENT_BACKEND_URL && env.AGENT_SHARD && !env.AGENT_ID) {
+    warnings.push(
+      'AGENT_ID is not set: a host that moves to another shard becomes another agent at the backend; give all shards the same one',
+    );
+  }
   if (env.AGENT_BACKEND_URL && !env.AGENT_SSL_VERIFY) {
     warnings.push(
       'AGENT_SSL_VERIFY is false: anyone between here and the backend can read and change what is sent',
@@ -346,6 +352,7 @@ function settingsOf(env: Environment) {
     listen: env.AGENT_LISTEN,
     dataDir: env.AGENT_DATA_DIR,
     redisUrl: env.AGENT_REDIS_URL,
+    shard: env.AGENT_SHARD,
     backendUrl: env.AGENT_BACKEND_URL,
     backendInsecure: env.AGENT_BACKEND_INSECURE,
     token: env.AGENT_TOKEN,

@@ -16,9 +16,7 @@ import { withDeadline } from '../core/deadline.js';
 import { HostError } from '../core/errors.js';
 import type { Log } from '../core/log.js';
 import { type StoreAddress, StoreClients } from '../queue/connection.js';
-import { jobsQueueName } from '../queue/jobs-types.js';
-import { outboxQueueName } from '../queue/outbox-types.js';
-import { keyPrefix, pollsQueueName } from '../queue/polls-worker.js';
+import { keyPrefix, type StoreNames } from '../queue/store-names.js';
 import { isWrite } from './auth/csrf.js';
 import type {} from './auth/request.js';
 import { masked } from './mask.js';
@@ -31,23 +29,28 @@ const retryAfterSeconds = 5;
 const pollingSeconds = 10;
 
 type Act = 'retry' | 'clean';
-const mayAct: Readonly<Record<string, Readonly<Partial<Record<Act, readonly string[]>>>>> = {
-  [pollsQueueName]: { retry: ['failed'], clean: ['completed', 'failed'] },
-  [outboxQueueName]: { retry: ['failed'], clean: ['failed'] },
+type Board = {
+  name: string;
+  description: string;
+  /** On jobs in which states. Absent: nothing is done there. */
+  mayAct?: Readonly<Record<Act, readonly string[]>>;
 };
 
-const boards = [
-  { name: pollsQueueName, description: 'Polls of hosts. BullMQ schedules them; a failed one says why.' },
-  {
-    name: jobsQueueName,
-    description: 'VM jobs. Cancel one through the API; a new try is a new job.',
-    readOnly: true,
-  },
-  {
-    name: outboxQueueName,
-    description: 'What must reach the backend. Failed: the backend refused it for good.',
-  },
-];
+function boardsOf(names: StoreNames): Board[] {
+  return [
+    {
+      name: names.polls,
+      description: 'Polls of hosts. BullMQ schedules them; a failed one says why.',
+      mayAct: { retry: ['failed'], clean: ['completed', 'failed'] },
+    },
+    { name: names.jobs, description: 'VM jobs. Cancel one through the API; a new try is a new job.' },
+    {
+      name: names.outbox,
+      description: 'What must reach the backend. Failed: the backend refused it for good.',
+      mayAct: { retry: ['failed'], clean: ['failed'] },
+    },
+  ];
+}
 
 export type QueueBoardOptions = {
   store: StoreAddress;
@@ -60,6 +63,7 @@ export class QueueBoard {
   readonly #log: Log;
   readonly #secrets: () => readonly string[];
   #clients: StoreClients | undefined;
+  #boards: readonly Board[] = [];
   #queues = new Map<string, Queue>();
   #isUp = () => false;
   readonly #adapter = new FastifyAdapter();
@@ -88,17 +92,18 @@ export class QueueBoard {
   connect(store: StoreAddress): void {
     const clients = new StoreClients(store);
     this.#clients = clients;
+    this.#boards = boardsOf(clients.names);
     const connection = clients.create('producer', 'outrigger:board');
     this.#isUp = () => connection.status === 'ready';
     connection.once('ready', () => {
-      for (const { name } of boards) {
+      for (const { name } of this.#boards) {
         const queue = new Queue(name, { connection, prefix: keyPrefix, skipMetasUpdate: true });
         queue.on('error', (error) =>
           this.#log.debug({ error }, 'the queue page has a problem with the store'),
         );
         this.#queues.set(name, queue);
       }
-      this.#board.setQueues(boards.map((board) => this.#adapterOf(board)));
+      this.#board.setQueues(this.#boards.map((board) => this.#adapterOf(board)));
     });
   }
 
@@ -149,19 +154,20 @@ export class QueueBoard {
     return new HttpProblem('store-away', { detail: 'the store is away', retryAfterSeconds });
   }
 
-  #adapterOf({ name, description, readOnly = false }: (typeof boards)[number]): BullMQAdapter {
+  #adapterOf({ name, description, mayAct }: Board): BullMQAdapter {
     const queue = this.#queues.get(name);
     if (!queue) throw new Error(`no queue ${name}`);
-    return new BullMQAdapter(queue, { description, readOnlyMode: readOnly });
+    return new BullMQAdapter(queue, { description, readOnlyMode: !mayAct });
   }
 
   /** Throws HttpProblem for all that is not on the list. */
   async #admit(request: FastifyRequest): Promise<void> {
     const { queueName = '', jobId } = request.params as { queueName?: string; jobId?: string };
     const act = /\/:jobId\/(retry|clean)$/.exec(request.routeOptions.url ?? '')?.[1] as Act | undefined;
-    const states = act && Object.hasOwn(mayAct, queueName) ? mayAct[queueName]?.[act] : undefined;
+    const board = this.#boards.find(({ name }) => name === queueName);
+    const states = act && board?.mayAct?.[act];
     const queue = this.#queues.get(queueName);
-    if (!act || !jobId || !states || !queue) throw refused(request, reasonFor(queueName));
+    if (!jobId || !states || !queue) throw refused(request, reasonFor(board));
     const state = await withDeadline(() => queue.getJobState(jobId), {
       timeoutMs: answerTimeoutMs,
       onTimeout: () => new HostError('STORE', { message: 'the store does not answer' }),
@@ -227,8 +233,8 @@ function refused(request: FastifyRequest, detail: string): HttpProblem {
   return new HttpProblem('refused', detail);
 }
 
-function reasonFor(queueName: string): string {
-  if (queueName === jobsQueueName)
+function reasonFor(board: Board | undefined): string {
+  if (board && !board.mayAct)
     return 'VM jobs are not run again or taken away here: add a new job, or cancel this one, through the API';
   return 'this is not done here: only single jobs that have ended may be retried or removed';
 }

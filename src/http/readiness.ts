@@ -1,5 +1,6 @@
 // What /readyz says, from what the service knows of its parts. Pure. A backend that is away, or a file that is not taken, is told
 // and makes nothing unready: the service goes on with what it has.
+import { type Shard, shardText } from '../core/shard.js';
 import type { Inventory } from '../inventory/host.js';
 import { formatProblem, type Problem } from '../inventory/problem.js';
 import type { Check, Readiness } from './server.js';
@@ -7,6 +8,7 @@ import type { Check, Readiness } from './server.js';
 export type ReadinessInput = {
   store: { state: string; why?: string | undefined } | undefined;
   inventory: Inventory;
+  shard: Shard | undefined;
   /** Of the inventory file as it is now. */
   problems: readonly Problem[];
   backend: { detail: string } | undefined;
@@ -18,6 +20,7 @@ export type ReadinessInput = {
 export function readinessOf({
   store,
   inventory,
+  shard,
   problems,
   backend,
   tokens,
@@ -28,6 +31,7 @@ export function readinessOf({
     ...(tokens && { tokens: { ok: true, detail: tokens } }),
     store: { ok: store?.state === 'up', detail: store?.why ?? store?.state ?? 'starting' },
     inventory: { ok: true, detail: inventoryDetail(inventory, problems) },
+    ...(shard && { shard: { ok: true, detail: `${shardText(shard)} of the inventory's hosts` } }),
     polls: pollsCheck(polled, inventory.hosts.length === 0),
   };
   return { ready: Object.values(checks).every(({ ok }) => ok), checks };

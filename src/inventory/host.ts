@@ -1,5 +1,6 @@
 // What the rest of the house knows of a host: the inventory with precedence applied, plain data that can be compared.
 // It refuses to hold secrets: keys and passphrases are paths of files.
+import type { Shard } from '../core/shard.js';
 import type { CollectorName } from './collectors.js';
 
 export type Host = {
@@ -68,6 +69,8 @@ export type InventoryDefaults = {
   libvirtUri: string;
   /** From AGENT_POLL_INTERVAL. */
   pollIntervalMs: number;
+  /** From AGENT_SHARD: hosts of the others are judged, and left out. */
+  shard?: Shard | undefined;
 };
 
 /** Whether the inventory gives us what VM jobs need over SSH: a key of their own, or another user of the agent's keys. */

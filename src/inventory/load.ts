@@ -2,6 +2,7 @@
 // inventory, because a host that is missing by mistake looks like one that was removed on purpose.
 import { open } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import { takesHost } from '../core/shard.js';
 import { didYouMean } from '../core/suggest.js';
 import { type Path, readYaml, type YamlText } from './document.js';
 import { explainIssues, hostLabel, type Issue, rootLabel, unknownKey } from './explain.js';
@@ -78,7 +79,10 @@ function whole(file: string, complaint: Complaint): Problem {
 export function parseInventory(text: string, file: string, defaults: InventoryDefaults): LoadResult {
   const reader = new InventoryReader(readYaml(text), file, defaults);
   const hosts = reader.read();
-  if (reader.problems.length === 0) return { inventory: { hosts }, problems: [] };
+  if (reader.problems.length === 0) {
+    const ours = hosts.filter(({ name }) => takesHost(defaults.shard, name));
+    return { inventory: { hosts: ours }, problems: [] };
+  }
   return { problems: inOrder(reader.problems, file) };
 }
 

@@ -36,6 +36,11 @@ export const ownFamilies = {
     'version',
     'node_version',
   ),
+  outrigger_shard_info: gauge(
+    'Which part of a divided fleet this collector has (AGENT_SHARD), and of how many; always 1, absent without it.',
+    'shard',
+    'shards',
+  ),
   outrigger_poll_duration_seconds: histogram('Duration of polls that ran.', 'poller'),
   outrigger_polls_total: counter('Polls by how they ended.', 'poller', 'outcome'),
   outrigger_polls_skipped_total: counter('Polls skipped because the one before was still running.', 'poller'),

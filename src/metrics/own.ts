@@ -1,6 +1,7 @@
 // The collector's own figures, on a registry of their own. Figures of the present (sessions, store, inventory) are read
 // when the page is asked for. It refuses labels that grow with the fleet: what concerns one host is on the host's page.
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { Shard } from '../core/shard.js';
 import { type Format, pageEnd } from './exposition.js';
 import { ownFamilies } from './families-own.js';
 
@@ -35,6 +36,7 @@ export type OwnReadings = {
 
 export type OwnMetricsOptions = {
   version: string;
+  shard?: Shard | undefined;
   read: () => OwnReadings;
   /** By name; a queue whose store does not answer is left out. Resolves in bounded time. */
   readQueues: () => Promise<Readonly<Record<string, QueueReadings>>>;
@@ -89,8 +91,11 @@ export class OwnMetrics {
   });
   readonly #repairs = this.#counter('outrigger_scheduler_repairs_total');
 
-  constructor({ version, read, readQueues }: OwnMetricsOptions) {
+  constructor({ version, shard, read, readQueues }: OwnMetricsOptions) {
     this.#gauge('outrigger_build_info', (gauge) => gauge.set({ version, node_version: process.version }, 1));
+    this.#gauge('outrigger_shard_info', (gauge) => {
+      if (shard) gauge.set({ shard: String(shard.index), shards: String(shard.count) }, 1);
+    });
     this.#gauge('outrigger_session_state', (gauge) => {
       gauge.reset();
       for (const [state, hosts] of Object.entries(read().sessions)) gauge.set({ state }, hosts);

@@ -8,6 +8,8 @@ import { fullJitterMs } from '../core/backoff.js';
 import { batchWrites } from '../core/batched-writes.js';
 import { HostError } from '../core/errors.js';
 import { Secret } from '../core/secret.js';
+import type { Shard } from '../core/shard.js';
+import { type StoreNames, storeNames } from './store-names.js';
 
 const connectTimeoutMs = 5_000;
 /** A producer's call that the store took and does not answer. */
@@ -19,8 +21,11 @@ const redisPort = 6379;
 const reconnectFloorMs = 50;
 const reconnect = { baseMs: 100, capMs: 2_000, factor: 2 };
 
-/** Where the store is: the embedded one's socket, or AGENT_REDIS_URL. */
-export type StoreAddress = { kind: 'socket'; path: string } | { kind: 'url'; url: Secret };
+/** Where the store is: the embedded one's socket, or AGENT_REDIS_URL; and which part of it is ours. */
+export type StoreAddress = ({ kind: 'socket'; path: string } | { kind: 'url'; url: Secret }) & {
+  /** Whose queues and keys on it are ours; absent: the fleet is not divided. */
+  readonly shard?: Shard;
+};
 
 export type ClientKind = 'worker' | 'producer';
 export type ClientOptions = Omit<RedisOptions, 'replyMapping'>;
@@ -106,11 +111,13 @@ class CountedRedis extends Redis {
 /** Makes and counts the connections of one service to one store. */
 export class StoreClients {
   readonly address: StoreAddress;
+  readonly names: StoreNames;
   readonly #open = new Set<Redis>();
 
   constructor(address: StoreAddress) {
     clientOptions(address, 'producer');
     this.address = address;
+    this.names = storeNames(address.shard);
   }
 
   create(kind: ClientKind, connectionName?: string): Redis {

@@ -1,6 +1,7 @@
 // What a job finds around it: its host, whether that host takes it, the connection to act over, and what the service knows
 // of the host already. It refuses to decide anything about VMs.
 import { HostError, summary } from '../core/errors.js';
+import { otherShardHint, type Shard } from '../core/shard.js';
 import { version } from '../core/version.js';
 import type { Fleet } from '../fleet/fleet.js';
 import type { OpsSessions } from '../fleet/ops-session.js';
@@ -19,15 +20,17 @@ export type JobSurroundingsOptions = {
   polls: HostPolls;
   samples: SampleStore<Samples>;
   operations: Operations;
+  /** Which part of a divided fleet is here. */
+  shard: Shard | undefined;
 };
 
 /** Throws JobError HOST_UNKNOWN, HOST_MAINTENANCE or OPS_DISABLED. */
 export function admitJob(
-  { fleet }: Pick<JobSurroundingsOptions, 'fleet'>,
+  around: Pick<JobSurroundingsOptions, 'fleet' | 'shard'>,
   job: ParsedJob,
   acts: boolean,
 ): void {
-  const { host } = sessionOf(fleet, job.host);
+  const { host } = sessionOf(around, job.host);
   const refusal = acts ? refusalOf(host) : undefined;
   if (refusal) throw refusal;
 }
@@ -38,7 +41,7 @@ export function surroundingsOf(
   job: ParsedJob,
   signal: AbortSignal,
 ): JobSurroundings {
-  const session = sessionOf(options.fleet, job.host);
+  const session = sessionOf(options, job.host);
   const hold = options.opsSessions.hold(session.host);
   // A read may use the jobs key where jobs may, to ask a guest's agent; a job that acts has been admitted already.
   const refusal = options.operations.get(job.op)?.acts ? undefined : refusalOf(session.host);
@@ -68,10 +71,15 @@ function libvirtAway(session: HostSession, error: unknown): JobError | undefined
   });
 }
 
-function sessionOf(fleet: Fleet, name: string): HostSession {
+function sessionOf(
+  { fleet, shard }: Pick<JobSurroundingsOptions, 'fleet' | 'shard'>,
+  name: string,
+): HostSession {
   const session = fleet.find(name);
   if (session) return session;
-  throw new JobError('HOST_UNKNOWN', `no host ${JSON.stringify(name)} in the inventory`);
+  const hint = otherShardHint(shard, name);
+  const message = `no host ${JSON.stringify(name)} in the inventory`;
+  throw new JobError('HOST_UNKNOWN', hint ? `${message}. ${hint}` : message);
 }
 
 /** Why this host takes no job that acts. */

@@ -3,7 +3,6 @@
 // job that ends between two pages may be seen twice, never not at all. It reads BullMQ's keys, writes none, and refuses to
 // look at more than a bounded number of jobs a call: then the page is short and says where to go on.
 import type { Redis } from 'ioredis';
-import { jobPrefix } from './jobs-scripts.js';
 import type { JobState, JobView } from './jobs-types.js';
 
 /** Unfinished jobs that are listed; a longer backlog shows its newest. */
@@ -40,9 +39,11 @@ type Place = { id: string; ms: number; state: JobState };
 
 export class JobsList {
   readonly #client: Redis;
+  readonly #jobPrefix: string;
 
-  constructor(client: Redis) {
+  constructor(client: Redis, jobPrefix: string) {
     this.#client = client;
+    this.#jobPrefix = jobPrefix;
   }
 
   async page({ states, limit, after, matches }: JobsQuery): Promise<JobsPage> {
@@ -101,8 +102,8 @@ export class JobsList {
       wanted.map(async ([key, [state, kind]]) => {
         const ids =
           kind === 'list'
-            ? await this.#client.lrange(jobPrefix + key, 0, unfinishedListedMax - 1)
-            : await this.#client.zrange(jobPrefix + key, '0', String(unfinishedListedMax - 1));
+            ? await this.#client.lrange(this.#jobPrefix + key, 0, unfinishedListedMax - 1)
+            : await this.#client.zrange(this.#jobPrefix + key, '0', String(unfinishedListedMax - 1));
         return ids.map((id) => ({ id, state }));
       }),
     );
@@ -131,7 +132,7 @@ export class JobsList {
     const places: Place[] = [];
     for (let offset = 0; places.length < chunkJobs; offset += chunkJobs) {
       const flat = await this.#client.zrevrangebyscore(
-        `${jobPrefix}${state}`,
+        `${this.#jobPrefix}${state}`,
         after?.ms ?? '+inf',
         '-inf',
         'WITHSCORES',
@@ -188,7 +189,7 @@ export class JobsList {
   async #fields(ids: readonly string[], names: readonly string[]): Promise<(string | null | undefined)[][]> {
     if (ids.length === 0) return [];
     const pipeline = this.#client.pipeline();
-    for (const id of ids) pipeline.hmget(jobPrefix + id, ...names);
+    for (const id of ids) pipeline.hmget(this.#jobPrefix + id, ...names);
     const replies = (await pipeline.exec()) ?? [];
     return replies.map(([error, values]) => {
       if (error) throw error;

@@ -8,13 +8,13 @@ import {
   cancelScript,
   finishScript,
   gateScript,
-  jobPrefix,
   lockScript,
   openScript,
   releaseScript,
   renewScript,
   runScript,
 } from './jobs-scripts.js';
+import type { StoreNames } from './store-names.js';
 
 /** CONTRACT: the same request answers with the same result for so long. */
 export const requestKeptMs = 7 * 86_400_000;
@@ -28,12 +28,6 @@ export const leaseMs = 15_000;
 export const begunLeaseMs = 60_000;
 /** A waiter of a VM that did not ask for so long has lost its place. */
 const waiterMs = 30_000;
-
-const lifePrefix = 'outrigger:life:';
-const seqKey = 'outrigger:jobs:seq';
-const fenceKey = 'outrigger:jobs:fence';
-/** The owner of a job listens here; a message is the request's hash. */
-export const cancelChannel = 'outrigger:cancel';
 
 export type Opened =
   /** `vm`: the one that an earlier delivery had locked. */
@@ -70,56 +64,64 @@ export function requestHash(requestId: string): string {
   return createHash('sha256').update(requestId).digest('hex');
 }
 
-/** Any client may set this key, to whatever value, to cancel a job. */
-export function cancelKey(jobId: string): string {
-  return `outrigger:cancel:${jobId}`;
-}
-
 /** By name while there is no such VM. */
-export function vmKey(job: ParsedJob, vm: VmIdentity | undefined): string {
-  return `outrigger:vm:${job.host}/${vm ? vm.uuid : `name:${job.vm}`}`;
+export function vmKey(
+  { keys }: Pick<StoreNames, 'keys'>,
+  job: ParsedJob,
+  vm: VmIdentity | undefined,
+): string {
+  return `${keys}vm:${job.host}/${vm ? vm.uuid : `name:${job.vm}`}`;
 }
-
-function recordKey(hash: string): string {
-  return `outrigger:request:${hash}`;
-}
-
-const noKey = 'outrigger:none';
 
 export class JobRecords {
   /** This run of the process; another one after a restart. */
   readonly life = randomBytes(9).toString('base64url');
+  /** The owner of a job listens here; a message is the request's hash. */
+  readonly cancelChannel: string;
   readonly #client: Redis;
+  readonly #names: StoreNames;
   readonly #instanceKey: string;
+  readonly #lifePrefix: string;
+  readonly #seqKey: string;
+  readonly #fenceKey: string;
+  /** Where a script wants a key and there is none. */
+  readonly #noKey: string;
 
-  constructor(client: Redis, instanceId: string) {
+  constructor(client: Redis, instanceId: string, names: StoreNames) {
+    const { keys } = names;
     this.#client = client;
-    this.#instanceKey = `outrigger:instance:${instanceId}`;
+    this.#names = names;
+    this.cancelChannel = `${keys}cancel`;
+    this.#instanceKey = `${keys}instance:${instanceId}`;
+    this.#lifePrefix = `${keys}life:`;
+    this.#seqKey = `${keys}jobs:seq`;
+    this.#fenceKey = `${keys}jobs:fence`;
+    this.#noKey = `${keys}none`;
   }
 
   /** Says that this life lives. `alone`: a former life of this instance is dead for certain. */
   async beat(alone = false): Promise<void> {
     if (alone) {
       const former = await this.#client.get(this.#instanceKey);
-      if (former && former !== this.life) await this.#client.del(lifePrefix + former);
+      if (former && former !== this.life) await this.#client.del(this.#lifePrefix + former);
     }
     await this.#client
       .pipeline()
-      .set(lifePrefix + this.life, '1', 'PX', lifeMs)
+      .set(this.#lifePrefix + this.life, '1', 'PX', lifeMs)
       .set(this.#instanceKey, this.life, 'PX', requestKeptMs)
       .exec();
   }
 
   async endLife(): Promise<void> {
-    await this.#client.del(lifePrefix + this.life);
+    await this.#client.del(this.#lifePrefix + this.life);
   }
 
   async isAlive(life: string): Promise<boolean> {
-    return (await this.#client.exists(lifePrefix + life)) === 1;
+    return (await this.#client.exists(this.#lifePrefix + life)) === 1;
   }
 
   async isLocked(jobId: string): Promise<boolean> {
-    return (await this.#client.exists(`${jobPrefix}${jobId}:lock`)) === 1;
+    return (await this.#client.exists(`${this.#names.jobPrefix}${jobId}:lock`)) === 1;
   }
 
   /** Seconds since the store's process started. */
@@ -130,10 +132,11 @@ export class JobRecords {
 
   /** Claims the request for this job. `busy`: this process works on the request now. */
   async open(job: ParsedJob, jobId: string, busy: boolean): Promise<Opened> {
-    const key = recordKey(requestHash(job.requestId));
+    const key = this.#recordKey(requestHash(job.requestId));
     const [kind, ...rest] = (await runScript(this.#client, openScript, [
-      ...[key, `${key}:followers`, seqKey, cancelKey(jobId)],
-      ...[job.bodyHash, jobId, this.life, lifePrefix, requestKeptMs, busy ? '1' : '0'],
+      ...[key, `${key}:followers`, this.#seqKey, this.#cancelKey(jobId)],
+      ...[job.bodyHash, jobId, this.life, this.#lifePrefix, requestKeptMs, busy ? '1' : '0'],
+      this.#names.jobPrefix,
     ])) as [Opened['kind'], ...unknown[]];
     const [first, second, third] = rest.map(String);
     switch (kind) {
@@ -154,11 +157,12 @@ export class JobRecords {
   }
 
   async lock(claim: Claim, vm: VmIdentity | undefined): Promise<Locked & { key: string }> {
-    const key = vmKey(claim.job, vm);
+    const key = vmKey(this.#names, claim.job, vm);
     const [kind, holder] = (await runScript(this.#client, lockScript, [
-      ...[key, `${key}:waiters`, fenceKey, recordKey(claim.hash)],
-      ...[claim.jobId, this.life, lifePrefix, leaseOf(claim), claim.seq, waiterMs],
+      ...[key, `${key}:waiters`, this.#fenceKey, this.#recordKey(claim.hash)],
+      ...[claim.jobId, this.life, this.#lifePrefix, leaseOf(claim), claim.seq, waiterMs],
       vm ? JSON.stringify(vm) : '',
+      this.#names.jobPrefix,
     ])) as [Locked['kind'], string];
     return kind === 'held' ? { kind, holder, key } : { kind, key };
   }
@@ -167,7 +171,7 @@ export class JobRecords {
   async gate(claim: Claim, begun: readonly BegunAct[]): Promise<Kept> {
     const { lock } = claim;
     return (await runScript(this.#client, gateScript, [
-      ...[recordKey(claim.hash), lock?.key ?? noKey, cancelKey(claim.jobId)],
+      ...[this.#recordKey(claim.hash), lock?.key ?? this.#noKey, this.#cancelKey(claim.jobId)],
       ...[this.life, claim.jobId, lock?.holder ?? '', begunLeaseMs, JSON.stringify(begun)],
     ])) as Kept;
   }
@@ -176,7 +180,7 @@ export class JobRecords {
   async renew(claim: Claim): Promise<Kept> {
     const { lock, begun } = claim;
     return (await runScript(this.#client, renewScript, [
-      ...[recordKey(claim.hash), lock?.key ?? noKey, cancelKey(claim.jobId)],
+      ...[this.#recordKey(claim.hash), lock?.key ?? this.#noKey, this.#cancelKey(claim.jobId)],
       ...[this.life, claim.jobId, lock?.holder ?? '', leaseOf(claim), claim.job.bodyHash, claim.seq],
       begun.length > 0 ? JSON.stringify(begun) : '',
       lock?.vm ? JSON.stringify(lock.vm) : '',
@@ -191,23 +195,25 @@ export class JobRecords {
     whenCancelled: string,
     acts: boolean,
   ): Promise<Finished> {
-    const key = recordKey(claim.hash);
-    const lockKey = claim.lock?.key ?? noKey;
+    const key = this.#recordKey(claim.hash);
+    const lockKey = claim.lock?.key ?? this.#noKey;
     const large = !acts && own.answer.length > largeAnswerChars;
     const [kind, ok, answer, ...wake] = (await runScript(this.#client, finishScript, [
-      ...[key, `${key}:followers`, lockKey, `${lockKey}:waiters`, cancelKey(claim.jobId)],
+      ...[key, `${key}:followers`, lockKey, `${lockKey}:waiters`, this.#cancelKey(claim.jobId)],
       ...[this.life, claim.jobId, claim.lock?.holder ?? '', claim.job.bodyHash],
       ...[own.ok ? '1' : '0', own.answer, whenCancelled, large ? largeReadKeptMs : requestKeptMs],
+      this.#names.jobPrefix,
     ])) as [Finished['kind'], string, string, ...string[]];
     return { kind, ok: ok === '1', answer, wake: wake.filter(Boolean) };
   }
 
   /** Lets go of the job without an answer. Resolves with the job that waits for the VM. */
   async release(claim: Claim, keepLockMs = 0): Promise<string | undefined> {
-    const lockKey = claim.lock?.key ?? noKey;
+    const lockKey = claim.lock?.key ?? this.#noKey;
     const next = await runScript(this.#client, releaseScript, [
-      ...[recordKey(claim.hash), lockKey, `${lockKey}:waiters`],
+      ...[this.#recordKey(claim.hash), lockKey, `${lockKey}:waiters`],
       ...[this.life, claim.jobId, claim.lock?.holder ?? '', keepLockMs],
+      this.#names.jobPrefix,
     ]);
     return next ? String(next) : undefined;
   }
@@ -219,17 +225,26 @@ export class JobRecords {
   ): Promise<{ kind: 'cancelled' | 'too late' | 'unknown'; leader?: string }> {
     const hash = requestHash(job.requestId);
     const [kind, leader] = (await runScript(this.#client, cancelScript, [
-      ...[recordKey(hash), seqKey, job.bodyHash, jobId, requestKeptMs],
+      ...[this.#recordKey(hash), this.#seqKey, job.bodyHash, jobId, requestKeptMs],
     ])) as ['cancelled' | 'too late' | 'unknown', string?];
-    if (kind === 'cancelled') await this.#client.publish(cancelChannel, hash);
+    if (kind === 'cancelled') await this.#client.publish(this.cancelChannel, hash);
     return leader ? { kind, leader } : { kind };
   }
 
   /** The job that leads a request, and whether its body is this one. */
   async leader(job: ParsedJob): Promise<{ jobId: string; sameBody: boolean } | undefined> {
-    const key = recordKey(requestHash(job.requestId));
+    const key = this.#recordKey(requestHash(job.requestId));
     const [body, jobId] = await this.#client.hmget(key, 'body', 'job');
     return jobId ? { jobId, sameBody: body === job.bodyHash } : undefined;
+  }
+
+  #recordKey(hash: string): string {
+    return `${this.#names.keys}request:${hash}`;
+  }
+
+  /** Any client may set this key, to whatever value, to cancel a job. */
+  #cancelKey(jobId: string): string {
+    return `${this.#names.keys}cancel:${jobId}`;
   }
 }
 

@@ -2,11 +2,6 @@
 // twice with the same words. They refuse to touch BullMQ's own keys, except to see whether a job is there.
 import { createHash } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import { jobsQueueName } from './jobs-types.js';
-import { keyPrefix } from './polls-worker.js';
-
-/** BullMQ's key of a job begins with it. */
-export const jobPrefix = `${keyPrefix}:${jobsQueueName}:`;
 
 export type Script = { lua: string; sha: string; keys: number };
 
@@ -30,11 +25,12 @@ export async function runScript(
 
 /**
  * A request's record: body, job (the leader), life (who works on it now), state (open | done), seq, begun (JSON), vm (JSON),
- * cancel, ok, answer. A waiter of a VM has a place in a sorted set and a key that lives while it keeps asking.
+ * cancel, ok, answer. A waiter of a VM has a place in a sorted set and a key that lives while it keeps asking. Scripts
+ * that ask whether a job is there are told with what BullMQ's keys of jobs begin, in their last ARGV.
  */
 const waiting = `
 local function unfinished(job)
-  local key = '${jobPrefix}' .. job
+  local key = ARGV[#ARGV] .. job
   return redis.call('EXISTS', key) == 1 and redis.call('HEXISTS', key, 'finishedOn') == 0
 end
 local function waits(waiters, job)
@@ -56,7 +52,7 @@ local function release(lock, waiters, holder)
   return nextWaiter(waiters)
 end`;
 
-// KEYS record followers seq cancel · ARGV body job life lifePrefix ttlMs busy
+// KEYS record followers seq cancel · ARGV body job life lifePrefix ttlMs busy jobPrefix
 export const openScript = script(
   4,
   `${waiting}
@@ -89,7 +85,7 @@ if f[5] or redis.call('EXISTS', KEYS[4]) == 1 then return {'cancelled', f[9], f[
 return {'lead', f[9], f[10] or ''}`,
 );
 
-// KEYS lock waiters fence record · ARGV job life lifePrefix leaseMs seq waiterMs vm
+// KEYS lock waiters fence record · ARGV job life lifePrefix leaseMs seq waiterMs vm jobPrefix
 export const lockScript = script(
   4,
   `${waiting}
@@ -158,7 +154,7 @@ if not f[6] and ARGV[7] == '' and (f[4] or redis.call('EXISTS', KEYS[3]) == 1) t
 return 'ok'`,
 );
 
-// KEYS record followers lock waiters cancel · ARGV life job holder body ok answer cancelledAnswer ttlMs
+// KEYS record followers lock waiters cancel · ARGV life job holder body ok answer cancelledAnswer ttlMs jobPrefix
 export const finishScript = script(
   5,
   `${giveBack}
@@ -185,7 +181,7 @@ end
 return reply`,
 );
 
-// KEYS record lock waiters · ARGV life job holder keepMs
+// KEYS record lock waiters · ARGV life job holder keepMs jobPrefix
 // With keepMs the lock stays for that long: what was begun on the VM is not settled yet.
 export const releaseScript = script(
   3,

@@ -3,8 +3,6 @@
 import type { JobResult, ParsedJob, VmIdentity } from '../ops/job.js';
 import type { ActFacts, BegunAct } from '../ops/operation.js';
 
-export const jobsQueueName = 'outrigger-vm-jobs';
-
 /** One run of a job, as the operation sees it: the part of a JobContext that the engine makes. */
 export interface JobLife {
   /** Aborts at the deadline, and on cancel before the first act; the reason is a JobError. */

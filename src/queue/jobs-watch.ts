@@ -4,7 +4,7 @@
 import type { Redis } from 'ioredis';
 import { type Clock, sleep, type Timer } from '../core/clock.js';
 import type { JobEngine } from './jobs-engine.js';
-import { cancelChannel, type JobRecords, leaseOf } from './jobs-records.js';
+import { type JobRecords, leaseOf } from './jobs-records.js';
 
 const tickMs = 3_000;
 /**
@@ -38,14 +38,14 @@ export class JobWatch {
 
   constructor(options: JobWatchOptions) {
     this.#options = options;
-    const { client, subscriber, engine } = options;
+    const { client, subscriber, engine, records } = options;
     client.on('ready', () => {
       this.#greeted = false;
       if (!options.exclusive) this.#actableMs = options.clock.monotonicMs() + newStoreMs;
       void (this.#ticking ?? Promise.resolve()).then(() => this.#tick());
     });
     subscriber.on('message', (_channel, hash) => engine.cancelRequest(hash));
-    subscriber.subscribe(cancelChannel).catch((error) => options.onError(error));
+    subscriber.subscribe(records.cancelChannel).catch((error) => options.onError(error));
     this.#plan();
   }
 

@@ -4,8 +4,8 @@ import { DelayedError, type Job, type KeepJobs, Worker } from 'bullmq';
 import type { StoreClients } from './connection.js';
 import type { JobEngine } from './jobs-engine.js';
 import { JobFailure } from './jobs-failure.js';
-import { type Delivery, type Ending, type JobStepView, jobsQueueName } from './jobs-types.js';
-import { keyPrefix } from './polls-worker.js';
+import type { Delivery, Ending, JobStepView } from './jobs-types.js';
+import { keyPrefix } from './store-names.js';
 
 /** Deliveries at a time, over all hosts; they wait rather than compute. */
 const jobConcurrency = 512;
@@ -27,7 +27,7 @@ export type JobsWorkerOptions = {
 /** Does not take jobs before `run()`. */
 export function createJobsWorker({ clients, engine, owner, onError }: JobsWorkerOptions): Worker {
   const worker = new Worker(
-    jobsQueueName,
+    clients.names.jobs,
     async (job: Job, token?: string) => {
       const ending = await engine.handle(deliveryOf(job, onError));
       return endOwn(job, ending, token);

@@ -13,26 +13,19 @@ import { JobEngine } from './jobs-engine.js';
 import { JobsList, type JobsPage, type JobsQuery } from './jobs-list.js';
 import { JobRecords, requestHash } from './jobs-records.js';
 import { JobSweep } from './jobs-sweep.js';
-import {
-  type CancelAnswer,
-  type JobAudit,
-  type JobsStats,
-  type JobView,
-  type JobWork,
-  jobsQueueName,
-} from './jobs-types.js';
+import type { CancelAnswer, JobAudit, JobsStats, JobView, JobWork } from './jobs-types.js';
 import { JobWatch } from './jobs-watch.js';
 import { createJobsWorker, ownerName } from './jobs-worker.js';
-import { keyPrefix } from './polls-worker.js';
 import { oldestWaitMs } from './queue-readings.js';
+import { keyPrefix } from './store-names.js';
 import { closeWorker } from './worker-close.js';
 
 const hostCapDefault = 4;
 /** Part of the closing time in which what is cut off is written down, and connections are ended. */
 const lastWordsMs = 1_000;
 const cutMs = 250;
-/** Each engine has one connection of this name. */
-const cancelClientName = 'outrigger:jobs-cancel';
+/** Each engine has one connection of this name, after the prefix of its keys. */
+const cancelClientName = 'jobs-cancel';
 const lostLock = /Missing lock|could not renew lock|not owned by this client/;
 
 export type JobQueueOptions = {
@@ -90,8 +83,8 @@ export class JobQueue implements AsyncDisposable {
     this.#clock = clock;
     this.#clients = new StoreClients(store);
     this.#client = this.#clients.create('producer', 'outrigger:jobs-records');
-    this.#records = new JobRecords(this.#client, instanceId);
-    this.#list = new JobsList(this.#client);
+    this.#records = new JobRecords(this.#client, instanceId, this.#clients.names);
+    this.#list = new JobsList(this.#client, this.#clients.names.jobPrefix);
     const common = { records: this.#records, clock, log, onError };
     this.#engine = new JobEngine({
       ...common,
@@ -119,7 +112,7 @@ export class JobQueue implements AsyncDisposable {
       ...common,
       engine: this.#engine,
       client: this.#client,
-      subscriber: this.#clients.create('worker', cancelClientName),
+      subscriber: this.#clients.create('worker', this.#clients.names.keys + cancelClientName),
       exclusive: options.exclusive ?? store.kind === 'socket',
       onReady: () => this.#onReady(),
     });
@@ -131,6 +124,11 @@ export class JobQueue implements AsyncDisposable {
    */
   static start(options: JobQueueOptions): JobQueue {
     return new JobQueue(options);
+  }
+
+  /** Of the queue in the store. */
+  get name(): string {
+    return this.#clients.names.jobs;
   }
 
   /**
@@ -203,7 +201,7 @@ export class JobQueue implements AsyncDisposable {
    */
   async workers(): Promise<number | undefined> {
     this.#store();
-    return this.#list.countClients(cancelClientName).catch(asStoreError);
+    return this.#list.countClients(this.#clients.names.keys + cancelClientName).catch(asStoreError);
   }
 
   /** Undefined while the store is away. */
@@ -276,7 +274,7 @@ export class JobQueue implements AsyncDisposable {
   #onReady(): void {
     if (this.#closing) return;
     if (!this.#queue) {
-      this.#queue = new Queue(jobsQueueName, { connection: this.#client, prefix: keyPrefix });
+      this.#queue = new Queue(this.name, { connection: this.#client, prefix: keyPrefix });
       this.#queue.on('error', this.#onError);
       this.#worker.run().catch(this.#onError);
       if (this.#onChange) this.#listen(this.#onChange);
@@ -286,7 +284,7 @@ export class JobQueue implements AsyncDisposable {
 
   /** Of every replica's jobs. Ends with its connection. */
   #listen(onChange: (jobId: string) => void): void {
-    const events = new QueueEvents(jobsQueueName, {
+    const events = new QueueEvents(this.name, {
       connection: this.#clients.create('worker', 'outrigger:jobs-events'),
       prefix: keyPrefix,
     });

@@ -11,8 +11,8 @@ import { describe, HostError } from '../core/errors.js';
 import type { Log } from '../core/log.js';
 import type { StoreClients } from './connection.js';
 import type { OutboxRecords } from './outbox-records.js';
-import { type OutboxEntry, outboxQueueName } from './outbox-types.js';
-import { keyPrefix } from './polls-worker.js';
+import type { OutboxEntry } from './outbox-types.js';
+import { keyPrefix } from './store-names.js';
 import { closeWorker } from './worker-close.js';
 
 export type Deliver = (entry: OutboxEntry, signal: AbortSignal) => Promise<void>;
@@ -84,9 +84,9 @@ export class OutboxLanes {
     this.#called.clear();
     if (this.#queue || this.#stop.signal.aborted) return;
     const { client, clients, concurrency, onError } = this.#options;
-    this.#queue = new Queue(outboxQueueName, { connection: client, prefix: keyPrefix });
+    this.#queue = new Queue(clients.names.outbox, { connection: client, prefix: keyPrefix });
     this.#queue.on('error', onError);
-    this.#worker = new Worker(outboxQueueName, (job: Job, token?: string) => this.#run(job, token), {
+    this.#worker = new Worker(clients.names.outbox, (job: Job, token?: string) => this.#run(job, token), {
       connection: clients.create('worker', 'outrigger:outbox'),
       prefix: keyPrefix,
       name: 'outrigger',

@@ -1,6 +1,5 @@
 // What the outbox is handed and what it hands out. An entry is one event or one job's result; what is inside is not
 // looked at. It refuses to know the backend: a delivery either resolves or says why not.
-export const outboxQueueName = 'outrigger-outbox';
 
 export type OutboxKind = 'event' | 'result';
 

@@ -5,9 +5,8 @@ import { type Job, Worker } from 'bullmq';
 import type { StoreClients } from './connection.js';
 import type { PollOutcome, PollRunner } from './poll-runner.js';
 import { type PollJob, scheduleId } from './schedules.js';
+import { keyPrefix } from './store-names.js';
 
-export const pollsQueueName = 'outrigger-polls';
-export const keyPrefix = 'bull';
 /**
  * Polls at a time, over all hosts. A poll waits rather than computes, and one (host, poller) never holds two places: with
  * many hosts that hang until their deadline there must still be places for the others.
@@ -31,7 +30,7 @@ export type PollsWorkerOptions = {
 
 export function createPollsWorker({ clients, runner, onError, onStranger, concurrency }: PollsWorkerOptions) {
   const worker = new Worker<PollJob, PollOutcome>(
-    pollsQueueName,
+    clients.names.polls,
     async (job: Job<PollJob>) => {
       const { host, poller } = job.data ?? {};
       if (typeof host !== 'string' || typeof poller !== 'string') return 'unknown';

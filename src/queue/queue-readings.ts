@@ -12,22 +12,23 @@ type Stats = {
   failed: number;
   oldestWaitMs: number;
 };
-type Counted = { stats(): Promise<Stats | undefined> };
+type Counted = { readonly name: string; stats(): Promise<Stats | undefined> };
 type Readings = { jobs: Record<string, number>; oldestWaitMs: number };
 
 const readWithinMs = 500;
 
+/** By the queue's name. */
 export async function readQueues(
-  queues: Readonly<Record<string, Counted | undefined>>,
+  queues: readonly (Counted | undefined)[],
   clock: Clock = systemClock,
 ): Promise<Record<string, Readings>> {
   const readings: Record<string, Readings> = {};
   await Promise.all(
-    Object.entries(queues).map(async ([name, queue]) => {
+    queues.map(async (queue) => {
       const stats = queue && (await inTime(() => queue.stats(), clock));
       if (!stats) return;
       const { waiting, active, delayed, failed, oldestWaitMs } = stats;
-      readings[name] = { jobs: { waiting, active, delayed, failed }, oldestWaitMs };
+      readings[queue.name] = { jobs: { waiting, active, delayed, failed }, oldestWaitMs };
     }),
   );
   return readings;

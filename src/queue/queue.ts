@@ -9,7 +9,7 @@ import { type Log, silentLog } from '../core/log.js';
 import { type StoreAddress, StoreClients } from './connection.js';
 import { ErrorGate } from './error-gate.js';
 import { type PollRun, PollRunner, type SkipCause } from './poll-runner.js';
-import { createPollsWorker, keyPrefix, pollsQueueName } from './polls-worker.js';
+import { createPollsWorker } from './polls-worker.js';
 import { oldestWaitMs } from './queue-readings.js';
 import {
   type Diagnosis,
@@ -20,6 +20,7 @@ import {
   scheduleId,
 } from './schedules.js';
 import { StoreMonitor, type StoreState } from './store-monitor.js';
+import { keyPrefix } from './store-names.js';
 import { decide, type Watched } from './watchdog.js';
 import { closeWorker } from './worker-close.js';
 
@@ -147,6 +148,11 @@ export class PollQueue implements AsyncDisposable {
     await this.#reconcile();
   }
 
+  /** Of the queue in the store. */
+  get name(): string {
+    return this.#clients.names.polls;
+  }
+
   state(): StoreState {
     return this.#monitor.state();
   }
@@ -216,7 +222,7 @@ export class PollQueue implements AsyncDisposable {
     if (state.state !== 'up' || this.#closing) return;
     this.#trustedSinceMs = this.#clock.monotonicMs();
     if (!this.#queue) {
-      this.#queue = new Queue<PollJob>(pollsQueueName, {
+      this.#queue = new Queue<PollJob>(this.#clients.names.polls, {
         connection: this.#monitor.client,
         prefix: keyPrefix,
         streams: { events: { maxLen: eventsKeptMax } },

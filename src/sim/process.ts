@@ -1,7 +1,10 @@
-// The demo's fleet as a process of its own, so that its work is apart from the service's. It is started by `outrigger demo` with
-// its options as JSON, says where the inventory is, and ends when its parent does. It refuses to outlive it.
+// The demo's fleet and the sample backend as a process of their own, so that their work is apart from the service's. It is started
+// by `outrigger demo` with its options as JSON, says where the inventory and the backend are, and ends when its parent does. It
+// refuses to outlive it.
+import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { systemClock } from '../core/clock.js';
+import { createBackend } from './backend/server.js';
 import { hostNames, hostsMax, simFleet, vmsMax } from './fleet.js';
 import { storyFaults, storyLines, tellStory } from './story.js';
 
@@ -33,9 +36,17 @@ async function main(): Promise<void> {
     defaults: 'poll: { details: 30s, guest: 30s }',
   });
   const endStory = await tellStory(fleet.hosts, systemClock);
-  process.send?.({ inventoryFile: fleet.inventoryFile, story: storyLines(names) });
+  const token = randomBytes(16).toString('hex');
+  const { app } = createBackend({ bootstrapToken: token });
+  const url = await app.listen({ host: '127.0.0.1', port: 0 });
+  process.send?.({
+    inventoryFile: fleet.inventoryFile,
+    story: storyLines(names),
+    backend: { url, token },
+  });
   await ended;
   endStory();
+  await app.close();
   await fleet.close();
 }
 

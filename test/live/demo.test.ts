@@ -1,4 +1,5 @@
-// `outrigger demo` as a person runs it: all hosts are there, the troubles that it tells of show, and Ctrl-C leaves nothing.
+// `outrigger demo` as a person runs it: all hosts are there, at the backend too, the troubles that it tells of show, and Ctrl-C
+// leaves nothing.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { afterEach, expect, it } from 'vitest';
@@ -60,10 +61,21 @@ it('starts, shows every host and its trouble, and takes everything away', async 
     expect([command, code, code === 0 ? '' : stderr]).toEqual([command, 0, '']);
   }
   const token = /sign in with the token {2}(\S+)/.exec(printed)?.[1];
-  for (const [, path = ''] of printed.matchAll(/^ {2}http:\/\/[^/]+(\/\S*)/gm)) {
-    const answer = await fetch(url + path, { headers: { authorization: `Bearer ${token}` } });
+  for (const [, place = '', path = ''] of printed.matchAll(/^ {2}(http:\/\/[^/]+(\/\S*))/gm)) {
+    const answer = await fetch(place, { headers: { authorization: `Bearer ${token}` } });
     expect([path, answer.status]).toEqual([path, path === '/readyz' ? expect.any(Number) : 200]);
   }
+  // The sample backend knows every host that was ever reached: registered, and heard of since.
+  const backend = /^ {2}(http:\S+)\/ +the sample backend/m.exec(printed)?.[1];
+  expect(backend).not.toBe(url);
+  const status = async () => {
+    const answer = await fetch(`${backend}/api/agent/status`);
+    const { agents } = (await answer.json()) as { agents: { name: string; status?: string }[] };
+    return agents.length === 5 && agents.every((agent) => agent.status) ? agents : undefined;
+  };
+  const agents = await until('heartbeats of the hosts', status, { timeoutMs: 30_000, everyMs: 250 });
+  const expected = ['kvm-01', 'kvm-04', 'kvm-05', 'kvm-06', 'kvm-07'].map((name) => [name, 'online']);
+  expect(agents.map((agent) => [agent.name, agent.status]).sort()).toEqual(expected);
   const pids = childrenOf(demo.pid);
   expect(pids.length).toBeGreaterThanOrEqual(2);
   demo.kill('SIGINT');

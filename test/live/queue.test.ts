@@ -4,8 +4,8 @@ import { describe, expect, it } from 'vitest';
 import { HostError } from '../../src/core/errors.js';
 import { clientOptions, urlAddress } from '../../src/queue/connection.js';
 import { EmbeddedStore } from '../../src/queue/embedded-store.js';
-import { pollsQueueName } from '../../src/queue/polls-worker.js';
 import { PollQueue, type PollQueueOptions } from '../../src/queue/queue.js';
+import { storeNames } from '../../src/queue/store-names.js';
 import { fleet, keptLog, OutsideRedis, processState, temporaryDirectory } from '../support/queue.js';
 import { until } from '../support/until.js';
 
@@ -24,7 +24,7 @@ function recorder(act: (start: Start) => void | Promise<void> = () => {}) {
 
 function opened(url: string): AsyncDisposable & { queue: Queue } {
   const client = new Redis(clientOptions(urlAddress(url), 'worker'));
-  const queue = new Queue(pollsQueueName, { connection: client });
+  const queue = new Queue(storeNames().polls, { connection: client });
   return {
     queue,
     [Symbol.asyncDispose]: async () => {

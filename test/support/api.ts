@@ -23,6 +23,7 @@ import type { Samples } from '../../src/pollers/runner.js';
 import { RequestReused } from '../../src/queue/jobs.js';
 import type { JobsQuery } from '../../src/queue/jobs-list.js';
 import type { JobView } from '../../src/queue/jobs-types.js';
+import { storeNames } from '../../src/queue/store-names.js';
 import { noAccessSettings, smallSources } from './access.js';
 import { FakeClock } from './fake-clock.js';
 
@@ -36,6 +37,7 @@ export const apiTokens = {
 
 /** Jobs that never run. */
 export class FakeJobs implements NonNullable<ReturnType<ApiDeps['jobs']>> {
+  readonly name = storeNames().jobs;
   readonly views: JobView[] = [];
   readonly #parsed = new Map<string, ParsedJob>();
   readonly #operations: Operations;

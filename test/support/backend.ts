@@ -3,10 +3,10 @@
 import type { Socket } from 'node:net';
 import { pipeline } from 'node:stream/promises';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { type Backend, type BackendOptions, createBackend } from '../../examples/backend/server.js';
-import { BackendState, type KeptEvent, type KeptResult } from '../../examples/backend/state.js';
-import { TokenDesk } from '../../examples/backend/tokens.js';
 import { type CallName, callNames, calls } from '../../src/backend/api.js';
+import { type Backend, type BackendOptions, createBackend } from '../../src/sim/backend/server.js';
+import { BackendState, type KeptEvent, type KeptResult } from '../../src/sim/backend/state.js';
+import { TokenDesk } from '../../src/sim/backend/tokens.js';
 
 export type Fault =
   | { kind: 'status'; status: number; retryAfter?: string; body?: string; type?: string }

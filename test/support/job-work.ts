@@ -16,13 +16,8 @@ import {
   type VmIdentity,
 } from '../../src/ops/job.js';
 import type { BegunAct } from '../../src/ops/operation.js';
-import {
-  type JobAudit,
-  type JobAuditEntry,
-  type JobLife,
-  type JobWork,
-  jobsQueueName,
-} from '../../src/queue/jobs-types.js';
+import type { JobAudit, JobAuditEntry, JobLife, JobWork } from '../../src/queue/jobs-types.js';
+import { storeNames } from '../../src/queue/store-names.js';
 
 const reads = new Set<OperationName>(['list', 'info', 'snapshot_list', 'health_check', 'agent_info']);
 const hostWide = new Set<OperationName>(['list', 'health_check', 'collect_metrics', 'agent_info']);
@@ -178,9 +173,9 @@ export class Caller implements AsyncDisposable {
 
   constructor(url: string) {
     this.client = new Redis(url, { maxRetriesPerRequest: null });
-    this.queue = new Queue(jobsQueueName, { connection: this.client });
+    this.queue = new Queue(storeNames().jobs, { connection: this.client });
     this.#eventClient = new Redis(url, { maxRetriesPerRequest: null });
-    this.#events = new QueueEvents(jobsQueueName, { connection: this.#eventClient });
+    this.#events = new QueueEvents(storeNames().jobs, { connection: this.#eventClient });
     this.client.on('error', () => undefined);
     this.#eventClient.on('error', () => undefined);
     this.queue.on('error', () => undefined);

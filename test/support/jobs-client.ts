@@ -14,11 +14,11 @@ export class JobsClient {
   readonly queue: Queue;
   #requests = 0;
 
-  /** `store` is the path of the store's socket. */
-  constructor(store: string) {
-    this.#connection = new Redis({ path: store, maxRetriesPerRequest: null });
+  /** `store` is the path of the store's socket, or a URL. */
+  constructor(store: string, queueName = 'outrigger-vm-jobs') {
+    this.#connection = new Redis(store, { maxRetriesPerRequest: null });
     this.#connection.on('error', () => undefined);
-    this.queue = new Queue('outrigger-vm-jobs', { connection: this.#connection });
+    this.queue = new Queue(queueName, { connection: this.#connection });
     this.queue.on('error', () => undefined);
   }
 

@@ -5,6 +5,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { AuditQuery, AuditSlice } from '../../audit/read.js';
 import type { Clock } from '../../core/clock.js';
 import { HostError } from '../../core/errors.js';
+import { otherShardHint, type Shard } from '../../core/shard.js';
 import { didYouMean } from '../../core/suggest.js';
 import type { JobQueue } from '../../queue/jobs.js';
 import type { Principal } from '../auth/principal.js';
@@ -16,10 +17,12 @@ import type { FleetView, HostGate } from './views.js';
 export type ApiDeps = {
   view: FleetView;
   /** Undefined until the service has begun to take jobs. */
-  jobs: () => Pick<JobQueue, 'add' | 'cancel' | 'get' | 'list' | 'stats' | 'workers'> | undefined;
+  jobs: () => Pick<JobQueue, 'name' | 'add' | 'cancel' | 'get' | 'list' | 'stats' | 'workers'> | undefined;
   audit: (query: AuditQuery) => Promise<AuditSlice>;
   changes: ChangeFeed;
   clock: Clock;
+  /** Which part of a divided fleet is here. */
+  shard?: Shard | undefined;
 };
 
 export function typed(app: FastifyInstance) {
@@ -45,12 +48,10 @@ export function queueOf({ jobs }: Pick<ApiDeps, 'jobs'>): NonNullable<ReturnType
   throw new HostError('STORE', { message: 'the service has just started' });
 }
 
-/** The problem for a host that is not there, or may not be seen: both say the same. */
-export function hostUnknown({ view }: ApiDeps, name: string, may: HostGate): HttpProblem {
-  const hint = didYouMean(
-    name,
-    view.sessions(may).map(({ host }) => host.name),
-  );
+/** The problem for a host that is not there, or may not be seen: both say the same. The hint on shards goes by the name alone. */
+export function hostUnknown({ view, shard }: ApiDeps, name: string, may: HostGate): HttpProblem {
+  const known = view.sessions(may).map(({ host }) => host.name);
+  const hint = [didYouMean(name, known), otherShardHint(shard, name)].filter(Boolean).join(' ');
   return new HttpProblem('host-unknown', {
     detail: `no host ${JSON.stringify(name)} in the inventory`,
     ...(hint && { hint }),

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { HostError } from '../../core/errors.js';
 import { requestIdLengthMax } from '../../ops/job.js';
 import { type JobsCursor, jobsScannedMax } from '../../queue/jobs-list.js';
-import { type JobState, jobsQueueName } from '../../queue/jobs-types.js';
+import type { JobState } from '../../queue/jobs-types.js';
 import type { Principal } from '../auth/principal.js';
 import { HttpProblem } from '../problem.js';
 import { type ApiApp, type ApiDeps, hostUnknown, maySee, principalOf, queueOf } from './context.js';
@@ -195,7 +195,7 @@ export async function queueState(deps: ApiDeps): Promise<QueueState> {
   if (!stats) throw new HostError('STORE', { message: 'the store is away' });
   const { oldestWaitMs, ...counts } = stats;
   return {
-    name: jobsQueueName,
+    name: queue.name,
     ...counts,
     ...(workers !== undefined && { workers }),
     ...(counts.waiting > 0 && { oldestWaitingSeconds: oldestWaitMs / 1000 }),

@@ -1,6 +1,7 @@
 // Puts the parts of the API together for the service: the view, the feed of changes, and where jobs and the audit log are read.
 import { readAudit } from '../../audit/read.js';
 import type { Clock } from '../../core/clock.js';
+import type { Shard } from '../../core/shard.js';
 import type { Fleet } from '../../fleet/fleet.js';
 import type { SampleStore } from '../../fleet/samples.js';
 import type { Samples } from '../../pollers/runner.js';
@@ -16,14 +17,16 @@ export type ApiOptions = {
   /** Undefined until the service has begun to take jobs. */
   jobs: ApiDeps['jobs'];
   auditDir: string;
+  /** Which part of a divided fleet is here. */
+  shard?: Shard | undefined;
 };
 
-export function makeApi({ fleet, samples, clock, jobs, auditDir }: ApiOptions): ApiDeps {
+export function makeApi({ fleet, samples, clock, jobs, auditDir, shard }: ApiOptions): ApiDeps {
   const view = new FleetView({ fleet, samples, clock });
   const job = async (id: string) => {
     const found = await queueOf({ jobs }).get(id);
     return found && jobOf(found, 'listed');
   };
   const changes = new ChangeFeed({ view, job, clock });
-  return { view, jobs, changes, clock, audit: (query) => readAudit(auditDir, query) };
+  return { view, jobs, changes, clock, shard, audit: (query) => readAudit(auditDir, query) };
 }

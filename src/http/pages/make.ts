@@ -20,7 +20,7 @@ export type Pages = {
 export function makePages({ api, collector, clock }: PagesOptions): Pages {
   const chronicle = new Chronicle(clock);
   const nowMs = () => clock.wallMs();
-  const sources = { view: api.view, chronicle, jobs: pageJobs(api), collector, nowMs };
+  const sources = { view: api.view, shard: api.shard, chronicle, jobs: pageJobs(api), collector, nowMs };
   return {
     chronicle,
     addRoutes: (app) => addPages(app, sources),

@@ -1,5 +1,6 @@
 // What the pages are made from: the API's read model, the last hour, the jobs, and how the collector itself is. Plain calls that
 // a test can stand in for. Each answer is for one principal: a host that it may not see is not there.
+import type { Shard } from '../../core/shard.js';
 import type { Host, Job, Page, QueueState, Vm } from '../api/schemas.js';
 import type { FleetView, HostGate } from '../api/views.js';
 import { vmState } from '../api/vm-view.js';
@@ -47,6 +48,8 @@ export type PageSources = {
   chronicle: Chronicle;
   jobs: PageJobs;
   collector(): CollectorState;
+  /** Which part of a divided fleet is here. */
+  shard?: Shard | undefined;
   nowMs(): number;
 };
 

@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { HostError } from '../../core/errors.js';
+import { otherShardHint } from '../../core/shard.js';
 import { JobError, line, nameLengthMax } from '../../ops/job.js';
 import type { Job, Vm } from '../api/schemas.js';
 import { csrfField } from '../auth/csrf.js';
@@ -130,7 +131,10 @@ async function host(request: FastifyRequest, name: string, sources: PageSources)
   const principal = principalOf(request);
   const model = new FleetModel(sources, principal);
   const found = model.host(name);
-  if (!found) throw new HttpProblem('host-unknown', `There is no host ${name}.`);
+  if (!found) {
+    const elsewhere = otherShardHint(sources.shard, name);
+    throw new HttpProblem('host-unknown', [`There is no host ${name}.`, elsewhere].filter(Boolean).join(' '));
+  }
   const rows = model.vms(name);
   const recent = await jobsOrNone(sources, principal, { host: name }, newestJobsMax);
   const { nowMs } = viewer;

@@ -62,6 +62,7 @@ test('everything set', () => {
     AGENT_LISTEN: '[::1]:0',
     AGENT_DATA_DIR: '/d',
     AGENT_REDIS_URL: 'rediss://u:p@redis:6380/1',
+    AGENT_SHARD: '2/4',
     AGENT_BACKEND_URL: 'https://backend.example.net/base/',
     AGENT_BACKEND_INSECURE: 'no',
     AGENT_TOKEN: ' t0ken ',
@@ -99,6 +100,7 @@ test('everything set', () => {
     inventoryFile: '/i.yaml',
     listen: { host: '::1', port: 0 },
     dataDir: '/d',
+    shard: { index: 2, count: 4 },
     backendUrl: 'https://backend.example.net/base',
     backendInsecure: false,
     agentId: '6f1c2f0e-6f0c-4f5e-9f57-0a3c8e7d1b21',
@@ -169,6 +171,17 @@ describe('faults name the variable and the mend', () => {
       /^AGENT_REDIS_URL must be a URL that begins with redis:\/\/ or rediss:\/\//,
     ],
     ['AGENT_REDIS_URL', 'localhost:6379', /such as redis:\/\/127/],
+    [
+      'AGENT_SHARD',
+      '0/4',
+      /^AGENT_SHARD must be the number of this part and of all, from 1\/4 to 4\/4 for 4 parts, not "0\/4"$/,
+    ],
+    ['AGENT_SHARD', '5/4', /from 1\/4 to 4\/4 for 4 parts, not "5\/4"$/],
+    ['AGENT_SHARD', '1/0', /from 1\/4 to 4\/4 for 4 parts, not "1\/0"$/],
+    ['AGENT_SHARD', '1/1001', /for 4 parts, not "1\/1001"$/],
+    ['AGENT_SHARD', 'x', /not "x"$/],
+    ['AGENT_SHARD', '1/2/3', /not "1\/2\/3"$/],
+    ['AGENT_SHARD', '-1/2', /not "-1\/2"$/],
     ['AGENT_BACKEND_URL', 'backend.example.net', /^AGENT_BACKEND_URL must be a URL/],
     ['AGENT_BACKEND_URL', 'http://backend.example.net', /must be https, .*AGENT_BACKEND_INSECURE=true/],
     ['AGENT_BACKEND_URL', 'https://u:hunter2@b', /holds a user or password: take them out/],
@@ -311,6 +324,12 @@ describe('warnings', () => {
       expect.stringMatching(/^AGENT_TOKEN is not set/),
       expect.stringMatching(/^AGENT_SSL_VERIFY is false/),
     ]);
+  });
+
+  test('shards that would each be another collector to the backend', () => {
+    const warned = { AGENT_BACKEND_URL: 'https://b', AGENT_TOKEN: 't', AGENT_SHARD: '1/2' };
+    expect(loadSettings(warned).warnings).toEqual([expect.stringMatching(/^AGENT_ID is not set: .*shard/)]);
+    expect(loadSettings({ ...warned, AGENT_ID: 'north' }).warnings).toEqual([]);
   });
 });
 

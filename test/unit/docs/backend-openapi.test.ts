@@ -6,8 +6,8 @@ import { resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { z } from 'zod';
-import { createBackend } from '../../../examples/backend/server.js';
 import * as api from '../../../src/backend/api.js';
+import { createBackend } from '../../../src/sim/backend/server.js';
 
 type Json = { [key: string]: unknown };
 type Operation = {

@@ -237,3 +237,21 @@ test('differences are by name and by value', async () => {
   expect(names.sort()).toEqual(['added d', 'changed c', 'removed a', 'unchanged b']);
   expect(diff.changed[0]?.labels).toEqual({ x: 'y' });
 });
+
+test('a shard follows its own hosts alone, and judges the whole file', async () => {
+  // Of two shards, a and b are in the first, c and d in the second.
+  const sharded = { ...defaults, shard: { index: 1, count: 2 } };
+  await writeFile(file, yaml('a', 'c'));
+  const { inventory } = await loadInventory(file, sharded);
+  if (!inventory) throw new Error('a good inventory');
+  expect(inventory.hosts.map(({ name }) => name)).toEqual(['a']);
+  const watched = await follow({ defaults: sharded, current: inventory });
+  await writeFile(file, yaml('a', 'c', 'd'));
+  expect(await watched.reload()).toBe('unchanged');
+  await writeFile(file, yaml('a', 'b', 'd'));
+  await until('the change', () => seen.length);
+  expect(seen).toEqual(['+b ~ - =a']);
+  await writeFile(file, yaml('a', 'b', 'd').replace('address: d', 'address: a'));
+  expect(await watched.reload()).toBe('problems');
+  expect(watched.inventory.hosts.map(({ name }) => name)).toEqual(['a', 'b']);
+});

@@ -5,6 +5,7 @@ import { JobError } from '../../../src/ops/job.js';
 import { failureOf, JobFailure, jobErrorOf } from '../../../src/queue/jobs-failure.js';
 import { HostPlaces } from '../../../src/queue/jobs-hosts.js';
 import { requestHash, vmKey } from '../../../src/queue/jobs-records.js';
+import { storeNames } from '../../../src/queue/store-names.js';
 import { FakeWork, uuidOf } from '../../support/job-work.js';
 import { until } from '../../support/until.js';
 
@@ -82,8 +83,9 @@ describe('keys', () => {
     const work = new FakeWork();
     const vm = { name: 'web-1', uuid: uuidOf('web-1') };
     const by = (name: string) => work.parse('stop', { host: 'kvm-1', vm: name, requestId: 'r' });
-    expect(vmKey(by('web-1'), vm)).toBe(vmKey(by(vm.uuid), vm));
-    expect(vmKey(by('web-1'), undefined)).toBe('outrigger:vm:kvm-1/name:web-1');
+    const names = storeNames();
+    expect(vmKey(names, by('web-1'), vm)).toBe(vmKey(names, by(vm.uuid), vm));
+    expect(vmKey(names, by('web-1'), undefined)).toBe('outrigger:vm:kvm-1/name:web-1');
     expect(requestHash('a:b*\u{1f600}')).toMatch(/^[0-9a-f]{64}$/);
   });
 });

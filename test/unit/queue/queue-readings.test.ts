@@ -8,13 +8,13 @@ const stats = { waiting: 2, active: 1, delayed: 3, failed: 4, completed: 5, olde
 it('tells of queues that answer, and leaves out those that do not, in bounded time', async () => {
   const clock = new FakeClock();
   const reading = readQueues(
-    {
-      polls: { stats: async () => stats },
-      away: { stats: async () => undefined },
-      broken: { stats: () => Promise.reject(new Error('gone')) },
-      hung: { stats: () => new Promise(() => {}) },
-      none: undefined,
-    },
+    [
+      { name: 'polls', stats: async () => stats },
+      { name: 'away', stats: async () => undefined },
+      { name: 'broken', stats: () => Promise.reject(new Error('gone')) },
+      { name: 'hung', stats: () => new Promise(() => {}) },
+      undefined,
+    ],
     clock,
   );
   await clock.advance(500);

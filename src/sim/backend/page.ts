@@ -1,6 +1,6 @@
 // The sample backend's page: agents, a form that asks for a job, what became of the jobs, the newest events. Every text
 // comes from outside and is escaped. It refuses to hold state: each call draws what there is.
-import { operationNames } from '../../src/ops/job.js';
+import { operationNames } from '../../ops/job.js';
 import type { Agent, BackendState, Job, KeptEvent } from './state.js';
 
 const rowsMax = 25;

@@ -2,7 +2,7 @@
 // are random, kept here, and good for one use. Whoever holds the bootstrap token may register.
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { jwtVerify, SignJWT } from 'jose';
-import type { Tokens } from '../../src/backend/api.js';
+import type { Tokens } from '../../backend/api.js';
 
 const issuer = 'outrigger-sample-backend';
 const audience = 'outrigger';

@@ -8,7 +8,7 @@ import type {
   JobResultRequest,
   MetricsRequest,
   RegisterRequest,
-} from '../../src/backend/api.js';
+} from '../../backend/api.js';
 
 const eventsMax = 20_000;
 const jobsMax = 5_000;

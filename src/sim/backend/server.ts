@@ -11,7 +11,7 @@ import {
   MetricsRequest,
   RefreshRequest,
   RegisterRequest,
-} from '../../src/backend/api.js';
+} from '../../backend/api.js';
 import { page, tables } from './page.js';
 import { type Agent, BackendState } from './state.js';
 import { TokenDesk } from './tokens.js';
