@@ -11,7 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { silentLog } from '../src/core/log.js';
 import { serveHttp } from '../src/http/server.js';
-import { fleetPage, hostPage } from '../src/metrics/page.js';
+import { fleetPage, HostPages } from '../src/metrics/page.js';
 import { openAccess } from '../test/support/access.js';
 import { hostParts } from '../test/support/large-host.js';
 
@@ -25,13 +25,17 @@ type Watched = { grewBytes: number; stoodStillMs: number; bytes: number; cpuS: n
 
 function hostFigures(): void {
   const parts = hostParts('kvm-0001').map(({ write }) => write);
-  let page = '';
+  const pages = new HostPages();
+  let page: Buffer = Buffer.alloc(0);
   const times = Array.from({ length: hostRounds }, () => {
     const startMs = performance.now();
-    page = hostPage('kvm-0001', parts);
+    page = pages.page('kvm-0001', parts);
     return performance.now() - startMs;
   }).sort((a, b) => a - b);
-  const lines = page.split('\n').filter((line) => line && !line.startsWith('#')).length;
+  const lines = page
+    .toString()
+    .split('\n')
+    .filter((line) => line && !line.startsWith('#')).length;
   console.log(
     `page of a host with 50 VMs: ${lines} series, ${mib(page.length)}, ${mib(gzipSync(page, { level: 1 }).length)} compressed`,
   );

@@ -30,7 +30,7 @@ async function serve(over: Partial<HttpSources> = {}): Promise<string> {
       async *fleetPage() {
         yield Buffer.from('a 1\n');
       },
-      hostPage: () => 'b 1\n',
+      hostPage: () => Buffer.from('b 1\n'),
       collectorPage: async (format) => `c 1\n${format === 'openmetrics' ? '# EOF\n' : ''}`,
       sdHosts: () => [],
       scraped: (page, outcome, _durationMs, bytes) => scrapes.push([page, outcome, bytes]),

@@ -4,7 +4,8 @@ import { expect, it } from 'vitest';
 import { compats, renameLabels } from '../../../src/metrics/compat.js';
 import type { Lines } from '../../../src/metrics/exposition.js';
 import { families } from '../../../src/metrics/families.js';
-import { fleetPage, hostPage } from '../../../src/metrics/page.js';
+import { fleetPage } from '../../../src/metrics/page.js';
+import { hostPage } from './fixtures.js';
 import { parseSeries, parseTypes } from './parse.js';
 
 const { tinkoff } = compats;
@@ -39,11 +40,11 @@ it('a page of one host has the names and labels of the table, and types under th
 });
 
 it.each([Number.POSITIVE_INFINITY, 1])(
-  'so has the page of the fleet, with %d characters held',
-  async (heldCharsMax) => {
+  'so has the page of the fleet, with %d bytes held',
+  async (heldBytesMax) => {
     let page = '';
     const { signal } = new AbortController();
-    const options = { signal, format: 'openmetrics', heldCharsMax, compat: tinkoff } as const;
+    const options = { signal, format: 'openmetrics', heldBytesMax, compat: tinkoff } as const;
     for await (const chunk of fleetPage(() => [{ kind: 'any', write }], options)) page += chunk;
     const withInstance = expected.map((one) => ({ ...one, labels: { instance: 'h', ...one.labels } }));
     expect(parseSeries(page)).toEqual(expect.arrayContaining(withInstance));

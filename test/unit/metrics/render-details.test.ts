@@ -1,11 +1,11 @@
 // What changes seldom, as series: labels of the peers, nothing twice, nothing that libvirt did not say.
 import { describe, expect, it } from 'vitest';
-import { hostPage } from '../../../src/metrics/page.js';
 import { renderDetails } from '../../../src/metrics/render-details.js';
 import { renderDomainJobs } from '../../../src/metrics/render-domain-jobs.js';
 import type { DetailsSample, DomainEntry } from '../../../src/pollers/details.js';
 import { type DiskDetails, type LimitName, readDomainDetails } from '../../../src/pollers/details-domain.js';
 import type { DomainJob } from '../../../src/pollers/domain-jobs.js';
+import { hostPage } from './fixtures.js';
 import { parseSeries, seriesKey } from './parse.js';
 
 const disk = (target: string, over: Partial<DiskDetails> = {}): DiskDetails => ({

@@ -7,14 +7,14 @@ import {
   vmstatNames,
 } from '../../../src/metrics/families-system.js';
 import { type HostStateView, renderHostState } from '../../../src/metrics/host-state.js';
-import { hostPage, type Part } from '../../../src/metrics/page.js';
+import type { Part } from '../../../src/metrics/page.js';
 import { renderSystem } from '../../../src/metrics/render-system.js';
 import { renderVms } from '../../../src/metrics/render-vms.js';
 import { netstatFields, sockstatFields } from '../../../src/pollers/proc/netstat.js';
 import { vmstatFields } from '../../../src/pollers/proc/vmstat.js';
 import type { SystemSample } from '../../../src/pollers/system.js';
 import type { VmSample } from '../../../src/pollers/vms.js';
-import { fleetText, rendered, running, stopped, systemSample } from './fixtures.js';
+import { fleetText, hostPage, rendered, running, stopped, systemSample } from './fixtures.js';
 import { parseSeries, seriesKey } from './parse.js';
 import { promtoolComplaints } from './promtool.js';
 
