@@ -106,25 +106,42 @@ export class Lines {
     if (typeof value !== 'number' || !Number.isFinite(value)) return;
     const text = this.#textOf(family);
     if (!text) return;
+    text.writtenBy(this.kind);
+    if (this.isOver) {
+      text.count(labels);
+      return;
+    }
     if (labels !== this.#labels) {
       this.#labels = labels;
+      this.#encode.forget();
       this.#labelBytes = this.#encode.of(labels);
     }
     this.#write(text, this.#renamed(family, labels) ?? this.#labelBytes, value);
   }
 
-  /** The same for each row and column; of many things it is quicker, since a family's lines are written in a row. */
-  addTable<T>(rows: readonly Row<T>[], columns: Columns<T>): void {
-    let encoded: Buffer[] | undefined;
+  /**
+   * The same for each row and column. Of many things it is quicker, since a family's lines are written in a row; `rowsOf` is
+   * asked only when a column is wanted.
+   */
+  addTable<T>(columns: Columns<T>, rowsOf: () => readonly Row<T>[]): void {
+    let rows: readonly Row<T>[] | undefined;
+    const encoded: Buffer[] = [];
+    this.#labels = undefined;
+    this.#encode.forget();
     for (const [family, figureOf] of columns) {
-      const text = rows.length > 0 ? this.#textOf(family) : undefined;
+      const text = this.#textOf(family);
       if (!text) continue;
-      encoded ??= rows.map(([, labels]) => this.#encode.of(labels));
-      for (const [n, labelBytes] of encoded.entries()) {
-        const [thing, labels] = rows[n] as Row<T>;
+      rows ??= rowsOf();
+      for (const [n, [thing, labels]] of rows.entries()) {
         const value = figureOf(thing);
         if (typeof value !== 'number' || !Number.isFinite(value)) continue;
-        this.#write(text, this.#renamed(family, labels) ?? labelBytes, value);
+        text.writtenBy(this.kind);
+        if (this.isOver) {
+          text.count(labels);
+          continue;
+        }
+        encoded[n] ??= this.#encode.of(labels);
+        this.#write(text, this.#renamed(family, labels) ?? encoded[n], value);
       }
     }
   }
@@ -147,8 +164,8 @@ export class Lines {
   }
 
   /** Complete lines of a family, and forgets them; good until the next line is added. */
-  take(family: FamilyName): Buffer {
-    return this.#texts.get(family)?.take() ?? noBytes;
+  take(family: FamilyName): Buffer[] {
+    return this.#texts.get(family)?.take() ?? [];
   }
 
   /** Undefined when the family is not wanted. */
@@ -171,11 +188,6 @@ export class Lines {
   }
 
   #write(text: FamilyText, labels: Buffer, value: number): void {
-    text.writtenBy(this.kind);
-    if (this.isOver) {
-      text.count(labels);
-      return;
-    }
     this.#bytes += text.append(labels, value);
     if (this.isOver) for (const held of this.#texts.values()) held.drop();
   }

@@ -1,7 +1,9 @@
 // The lines of one family as bytes, in a buffer that grows and is used again. It refuses to know what a line means.
 import { numberBytesMax, writeNumber } from './numbers.js';
 
-const bytesMin = 256;
+const blockBytesMin = 256;
+/** A block grows up to this; what comes then begins another. */
+const blockBytesMax = 16 * 1024;
 /** What a value takes, about, where only sizes are counted. */
 const valueBytesTypical = 12;
 const newline = 0x0a;
@@ -9,6 +11,8 @@ const none = Buffer.alloc(0);
 
 export class FamilyText {
   readonly #name: Buffer;
+  /** Those that are full. */
+  #blocks: Buffer[] = [];
   #bytes = none;
   #length = 0;
   /** Bytes of its lines, those included that were only counted. */
@@ -34,12 +38,12 @@ export class FamilyText {
 
   /** `labels` with their braces and what follows them. Bytes of the new line. */
   append(labels: Buffer, value: number): number {
-    const [name, start] = [this.#name, this.#length];
-    let at = start + name.length;
-    const bytes = this.#room(at + labels.length + numberBytesMax + 1);
+    const name = this.#name;
+    const bytes = this.#room(name.length + labels.length + numberBytesMax + 1);
+    const start = this.#length;
     bytes.set(name, start);
-    bytes.set(labels, at);
-    at = writeNumber(bytes, at + labels.length, value);
+    bytes.set(labels, start + name.length);
+    let at = writeNumber(bytes, start + name.length + labels.length, value);
     bytes[at++] = newline;
     this.#length = at;
     this.size += at - start;
@@ -47,28 +51,38 @@ export class FamilyText {
   }
 
   /** As if a line with these labels had been appended: about its size. */
-  count(labels: Buffer): void {
+  count(labels: string): void {
     this.size += this.#name.length + labels.length + valueBytesTypical;
   }
 
   /** Its lines, and forgets them; good until the next line is appended. */
-  take(): Buffer {
-    const lines = this.#bytes.subarray(0, this.#length);
+  take(): Buffer[] {
+    const blocks = this.#blocks;
+    if (this.#length > 0) blocks.push(this.#bytes.subarray(0, this.#length));
+    this.#blocks = [];
     this.#length = 0;
-    return lines;
+    return blocks;
   }
 
   /** Forgets its lines, and what they took. */
   drop(): void {
+    this.#blocks = [];
     this.#bytes = none;
     this.#length = 0;
   }
 
-  #room(bytesNeeded: number): Buffer {
-    if (this.#bytes.length >= bytesNeeded) return this.#bytes;
-    const larger = Buffer.allocUnsafe(Math.max(bytesMin, 2 * bytesNeeded));
-    this.#bytes.copy(larger, 0, 0, this.#length);
-    this.#bytes = larger;
-    return larger;
+  /** Where the line that comes has room. */
+  #room(lineBytesMax: number): Buffer {
+    const [bytes, length] = [this.#bytes, this.#length];
+    if (bytes.length - length >= lineBytesMax) return bytes;
+    if (bytes.length >= blockBytesMax) {
+      this.#blocks.push(bytes.subarray(0, length));
+      this.#bytes = Buffer.allocUnsafe(Math.max(blockBytesMax, lineBytesMax));
+      this.#length = 0;
+    } else {
+      this.#bytes = Buffer.allocUnsafe(Math.max(blockBytesMin, 2 * bytes.length, length + lineBytesMax));
+      bytes.copy(this.#bytes, 0, 0, length);
+    }
+    return this.#bytes;
   }
 }

@@ -3,8 +3,8 @@
 const none = Buffer.alloc(0);
 const noLabels = Buffer.from(' ');
 const [opening = 0, closing = 0, space = 0] = Buffer.from('{} ');
-/** Labels lie side by side in buffers of this size: a buffer each would cost more than what is in it. */
-const slabBytes = 64 * 1024;
+/** Labels lie side by side in one buffer, at first this large: a buffer each would cost more than what is in it. */
+const slabBytesMin = 4 * 1024;
 /** A character of a string takes no more in UTF-8. */
 const charBytesMax = 3;
 
@@ -20,6 +20,12 @@ export class LabelBytes {
     this.#ownBytes = Buffer.byteLength(own);
   }
 
+  /** Labels made before may be written over from here on. */
+  forget(): void {
+    this.#used = 0;
+  }
+
+  /** Good until `forget()`. */
   of(labels: string): Buffer {
     const bytesMax = labels.length * charBytesMax + '{} '.length;
     if (this.#slab.length - this.#used < bytesMax) this.#begin(bytesMax);
@@ -36,7 +42,7 @@ export class LabelBytes {
   }
 
   #begin(bytesMin: number): void {
-    this.#slab = Buffer.allocUnsafe(Math.max(slabBytes, bytesMin));
+    this.#slab = Buffer.allocUnsafe(Math.max(slabBytesMin, 2 * this.#slab.length, bytesMin));
     this.#used = 0;
   }
 }

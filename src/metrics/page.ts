@@ -112,19 +112,18 @@ async function* pass(
     write(lines);
     if (!turns.isOver()) continue;
     await turns.next();
-    yield* joined([lines.take(first)]);
+    yield* joined(lines.take(first));
   }
-  yield* joined([lines.take(first)]);
+  yield* joined(lines.take(first));
   yield* joined(held(lines, others, heads));
 }
 
 /** What was collected of these families, each with its head; a family without lines has none. */
 function* held(lines: Lines, names: Iterable<FamilyName>, heads: Heads): Generator<Buffer> {
   for (const name of names) {
-    const text = lines.take(name);
-    if (text.length === 0) continue;
-    yield heads.of(name);
-    yield text;
+    const blocks = lines.take(name);
+    if (blocks.length > 0) yield heads.of(name);
+    yield* blocks;
   }
 }
 
@@ -140,7 +139,7 @@ function* joined(blocks: Iterable<Buffer>): Generator<Buffer> {
     group = [];
     bytes = 0;
   }
-  if (bytes > 0) yield Buffer.concat(group);
+  if (group.length > 0) yield Buffer.concat(group);
 }
 
 /** Cuts the families into runs that fit, in the order of the page; the first of a run is not held. */

@@ -20,8 +20,8 @@ export function renderSystem(lines: Lines, instance: string, sample: SystemSampl
   renderClockSources(lines, host, sample);
   renderFields(lines, host, sample);
   const deviceOf = ({ device }: { device: string }) => `${host},${label('device', device)}`;
-  lines.addTable(eachOnce(sample.disks ?? [], deviceOf), diskColumns);
-  lines.addTable(eachOnce(sample.netDevices ?? [], deviceOf), netColumns);
+  lines.addTable(diskColumns, () => eachOnce(sample.disks ?? [], deviceOf));
+  lines.addTable(netColumns, () => eachOnce(sample.netDevices ?? [], deviceOf));
   renderFilesystems(lines, host, sample);
   renderIdentity(lines, host, sample);
   renderSystemNetwork(lines, host, sample);

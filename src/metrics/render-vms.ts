@@ -23,22 +23,13 @@ export function renderVms(lines: Lines, instance: string, { vms }: VmsSample): v
   const host = label('instance', instance);
   const rows = eachOnce(vms, ({ domain }) => `${host},${label('domain', domain.name)}`);
   lines.add('libvirt_domains', host, rows.length);
-  lines.addTable(rows, vmColumns);
+  lines.addTable(vmColumns, () => rows);
   for (const [{ state }, labels] of rows) renderState(lines, labels, state.state);
   // Stopped VMs have a memory size (libvirt_domain_info_…) and no balloon.
-  lines.addTable(
-    rows.filter(([{ domain }]) => domain.id >= 0),
-    memoryColumns,
-  );
-  lines.addTable(rows.flatMap(vcpuRows), vcpuColumns);
-  lines.addTable(
-    rows.flatMap(([{ blocks }, labels]) => deviceRows(blocks, labels)),
-    blockColumns,
-  );
-  lines.addTable(
-    rows.flatMap(([{ nets }, labels]) => deviceRows(nets, labels)),
-    interfaceColumns,
-  );
+  lines.addTable(memoryColumns, () => rows.filter(([{ domain }]) => domain.id >= 0));
+  lines.addTable(vcpuColumns, () => rows.flatMap(vcpuRows));
+  lines.addTable(blockColumns, () => rows.flatMap(([{ blocks }, labels]) => deviceRows(blocks, labels)));
+  lines.addTable(interfaceColumns, () => rows.flatMap(([{ nets }, labels]) => deviceRows(nets, labels)));
 }
 
 function renderState(lines: Lines, labels: string, state: unknown): void {

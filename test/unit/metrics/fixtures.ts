@@ -198,7 +198,9 @@ export function systemSample(over: Partial<SystemSample> = {}): SystemSample {
 export function rendered(part: Part): ReadonlyMap<string, string> {
   const lines = new Lines();
   part(lines);
-  return new Map([...lines.written().keys()].map((name) => [name, lines.take(name).toString()]));
+  return new Map(
+    [...lines.written().keys()].map((name) => [name, Buffer.concat(lines.take(name)).toString()]),
+  );
 }
 
 /** The page of a host. */
