@@ -29,7 +29,7 @@ function hostFigures(): void {
   let page: Buffer = Buffer.alloc(0);
   const times = Array.from({ length: hostRounds }, () => {
     const startMs = performance.now();
-    page = pages.page('kvm-0001', parts);
+    page = pages.page(parts);
     return performance.now() - startMs;
   }).sort((a, b) => a - b);
   const lines = page

@@ -54,7 +54,7 @@ export class FleetPages {
     const session = this.fleet.find(name);
     if (!session) return undefined;
     const parts = [...this.#parts([session])].map(({ write }) => write);
-    return this.#hosts.page(name, parts, format);
+    return this.#hosts.page(parts, format);
   }
 
   /** Hosts whose sample is on show, by poller. */

@@ -32,7 +32,7 @@ export function label(name: string, value: string): string {
   return `${name}="${escapeLabel(value)}"`;
 }
 
-/** A thing and its labels, which are escaped, `instance` the first. */
+/** A thing and its labels, which are escaped, those of `host()` the first. */
 export type Row<T> = readonly [T, string];
 
 /** What a thing has to say, by family. */
@@ -71,6 +71,8 @@ export type LinesOptions = {
   families?: Iterable<FamilyName>;
   /** Beyond so many bytes only sizes are counted, and no text is kept. */
   bytesMax?: number;
+  /** All lines are of one host: its label is left out. */
+  alone?: boolean;
   compat?: Compat | undefined;
 };
 
@@ -79,6 +81,7 @@ export class Lines {
   readonly #texts: Map<FamilyName, FamilyText>;
   readonly #all: boolean;
   readonly #bytesMax: number;
+  readonly #alone: boolean;
   readonly #compat: Compat | undefined;
   readonly #encode = new LabelBytes();
   /** Of the last line added by itself: lines of one thing come in a row. */
@@ -88,20 +91,20 @@ export class Lines {
   /** Of the part that writes now. */
   kind = '';
 
-  constructor({ families, bytesMax = Number.POSITIVE_INFINITY, compat }: LinesOptions = {}) {
+  constructor({ families, bytesMax = Number.POSITIVE_INFINITY, alone = false, compat }: LinesOptions = {}) {
+    this.#alone = alone;
     this.#compat = compat;
     this.#texts = new Map([...(families ?? [])].map((name) => [name, this.#newText(name)]));
     this.#all = families === undefined;
     this.#bytesMax = bytesMax;
   }
 
-  /** From here on leaves out the label `instance` of this host. */
-  without(instance: string): void {
-    this.#encode.leaveOut(label('instance', instance));
-    this.#labels = undefined;
+  /** What the labels of a host's lines begin with: nothing where all lines are of one host. */
+  host(instance: string): string {
+    return this.#alone ? '' : label('instance', instance);
   }
 
-  /** Adds nothing when the value is not a finite number. `labels` are escaped already, `instance` the first. */
+  /** Adds nothing when the value is not a finite number. `labels` are escaped already, those of `host()` the first. */
   add(family: FamilyName, labels: string, value: unknown): void {
     if (typeof value !== 'number' || !Number.isFinite(value)) return;
     const text = this.#textOf(family);

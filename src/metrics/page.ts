@@ -83,11 +83,10 @@ export class HostPages {
     this.#heads = { text: new Heads('text', compat), openmetrics: new Heads('openmetrics', compat) };
   }
 
-  page(instance: string, parts: Iterable<Part>, format: Format = 'text'): Buffer {
-    const lines = this.#lines ?? new Lines({ compat: this.compat });
+  page(parts: Iterable<Part>, format: Format = 'text'): Buffer {
+    const lines = this.#lines ?? new Lines({ alone: true, compat: this.compat });
     // A part that throws leaves lines behind.
     this.#lines = undefined;
-    lines.without(instance);
     for (const part of parts) part(lines);
     const blocks = [...held(lines, families.keys(), this.#heads[format]), Buffer.from(pageEnd(format))];
     const page = Buffer.concat(blocks);

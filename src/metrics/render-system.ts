@@ -12,7 +12,7 @@ import { renderSystemNetwork } from './render-system-network.js';
 const msPerSecond = 1000;
 
 export function renderSystem(lines: Lines, instance: string, sample: SystemSample): void {
-  const host = label('instance', instance);
+  const host = lines.host(instance);
   if (sample.stat) renderStat(lines, host, sample.stat);
   renderGeneral(lines, host, sample);
   renderFrequencies(lines, host, sample);

@@ -20,7 +20,7 @@ const stateWords = [
 ];
 
 export function renderVms(lines: Lines, instance: string, { vms }: VmsSample): void {
-  const host = label('instance', instance);
+  const host = lines.host(instance);
   const rows = eachOnce(vms, ({ domain }) => `${host},${label('domain', domain.name)}`);
   lines.add('libvirt_domains', host, rows.length);
   lines.addTable(vmColumns, () => rows);

@@ -204,8 +204,8 @@ export function rendered(part: Part): ReadonlyMap<string, string> {
 }
 
 /** The page of a host. */
-export function hostPage(instance: string, parts: Iterable<Part>, format?: Format, compat?: Compat): string {
-  return new HostPages(compat).page(instance, parts, format).toString();
+export function hostPage(parts: Iterable<Part>, format?: Format, compat?: Compat): string {
+  return new HostPages(compat).page(parts, format).toString();
 }
 
 /** The page of a fleet, whole. */

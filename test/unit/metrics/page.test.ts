@@ -127,7 +127,7 @@ describe('a page', () => {
     async (format) => {
       const parts = [...evilHost('kvm-1'), ...evilHost('kvm-2')];
       expect(twice(await fleetText(parts, { format }))).toEqual([]);
-      expect(twice(hostPage('kvm-1', evilHost('kvm-1'), format))).toEqual([]);
+      expect(twice(hostPage(evilHost('kvm-1'), format))).toEqual([]);
     },
   );
 
@@ -136,22 +136,20 @@ describe('a page', () => {
     const broken: Part = () => {
       throw new Error('broken');
     };
-    const first = pages.page('kvm-1', evilHost('kvm-1'));
+    const first = pages.page(evilHost('kvm-1'));
     const text = first.toString();
-    expect(() => pages.page('kvm-2', [...evilHost('kvm-2'), broken])).toThrow('broken');
-    const two = pages.page('kvm-2', [
-      (lines) => renderVms(lines, 'kvm-2', { takenAtMs: 0, vms: [running('b')] }),
-    ]);
+    expect(() => pages.page([...evilHost('kvm-2'), broken])).toThrow('broken');
+    const two = pages.page([(lines) => renderVms(lines, 'kvm-2', { takenAtMs: 0, vms: [running('b')] })]);
     expect(two.toString()).toBe(
-      hostPage('kvm-2', [(lines) => renderVms(lines, 'kvm-2', { takenAtMs: 0, vms: [running('b')] })]),
+      hostPage([(lines) => renderVms(lines, 'kvm-2', { takenAtMs: 0, vms: [running('b')] })]),
     );
     expect(two.toString()).not.toContain('instance=');
     expect(first.toString()).toBe(text);
   });
 
   it('is OpenMetrics when asked, with the same series', async () => {
-    const text = hostPage('kvm-1', evilHost('kvm-1'));
-    const open = hostPage('kvm-1', evilHost('kvm-1'), 'openmetrics');
+    const text = hostPage(evilHost('kvm-1'));
+    const open = hostPage(evilHost('kvm-1'), 'openmetrics');
     expect(openMetricsComplaints(open)).toEqual([]);
     expect(parseSeries(open)).toEqual(parseSeries(text));
     expect(open).toContain('# TYPE node_vmstat_pgfault unknown\n');
@@ -163,7 +161,7 @@ describe('a page', () => {
     const every: Part = (lines) => {
       for (const name of families.keys()) lines.add(name, label('instance', 'h'), 1);
     };
-    expect(openMetricsComplaints(hostPage('h', [every], 'openmetrics'))).toEqual([]);
+    expect(openMetricsComplaints(hostPage([every], 'openmetrics'))).toEqual([]);
   });
 });
 

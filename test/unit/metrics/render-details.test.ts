@@ -29,7 +29,7 @@ const sampleOf = (over: Partial<DetailsSample>): DetailsSample => ({
 });
 
 const seriesOf = (over: Partial<DetailsSample>) =>
-  parseSeries(hostPage('kvm-01', [(lines) => renderDetails(lines, 'kvm-01', sampleOf(over))]));
+  parseSeries(hostPage([(lines) => renderDetails(lines, 'kvm-01', sampleOf(over))]));
 
 const named = (series: ReturnType<typeof seriesOf>, name: string) =>
   series.filter((one) => one.name === name);
@@ -148,9 +148,7 @@ describe("libvirt's own jobs", () => {
   });
   const page = (jobs: DomainJob[]) => {
     const domains = jobs.map((job, index) => ({ name: `vm-${index}`, job }));
-    return parseSeries(
-      hostPage('kvm-01', [(lines) => renderDomainJobs(lines, 'kvm-01', { takenAtMs: 0, domains })]),
-    );
+    return parseSeries(hostPage([(lines) => renderDomainJobs(lines, 'kvm-01', { takenAtMs: 0, domains })]));
   };
   const remaining = 'libvirt_domain_job_info_time_remaining_seconds';
 

@@ -45,7 +45,7 @@ async function linesOf(texts: Record<string, string>, links: Record<string, stri
   for (const [path, target] of Object.entries(links)) files.links.set(path, target);
   const sample = await poll(files);
   expect(sample.problems).toEqual([]);
-  return hostPage('h', [(lines) => renderSystem(lines, 'h', sample)])
+  return hostPage([(lines) => renderSystem(lines, 'h', sample)])
     .trimEnd()
     .split('\n')
     .filter((line) => !/^(#|node_(scrape_collector|selinux)_)/.test(line))
