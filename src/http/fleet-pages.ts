@@ -7,7 +7,7 @@ import { type HostSession, sessionStates } from '../fleet/session.js';
 import type { Compat } from '../metrics/compat.js';
 import type { Format, Lines } from '../metrics/exposition.js';
 import { renderHostState } from '../metrics/host-state.js';
-import { type FleetPageOptions, type FleetPart, fleetPage, HostPages } from '../metrics/page.js';
+import { type FleetPageOptions, type FleetPart, fleetPage, HostPages, type Page } from '../metrics/page.js';
 import { renderDetails } from '../metrics/render-details.js';
 import { renderDomainJobs } from '../metrics/render-domain-jobs.js';
 import { renderChanges, renderEvents } from '../metrics/render-events.js';
@@ -50,7 +50,7 @@ export class FleetPages {
   }
 
   /** One host without the instance label; undefined for a host that the inventory does not have. */
-  one(name: string, format: Format): Buffer | undefined {
+  one(name: string, format: Format): Page | undefined {
     const session = this.fleet.find(name);
     if (!session) return undefined;
     const parts = [...this.#parts([session])].map(({ write }) => write);

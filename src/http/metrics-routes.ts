@@ -9,6 +9,7 @@ import { type Clock, systemClock } from '../core/clock.js';
 import type { Log } from '../core/log.js';
 import type { Format } from '../metrics/exposition.js';
 import type { ScrapeOutcome } from '../metrics/own.js';
+import type { Page } from '../metrics/page.js';
 import { acceptsGzip, contentTypes, formatFor } from './encodings.js';
 import { sendProblem } from './problem.js';
 import { type SdHost, sdTargets } from './sd.js';
@@ -22,7 +23,7 @@ export type PageOptions = {
 export type MetricsSources = {
   fleetPage(options: PageOptions): AsyncIterable<Buffer>;
   /** Undefined for a host that the inventory does not have. */
-  hostPage(name: string, format: Format): Buffer | undefined;
+  hostPage(name: string, format: Format): Page | undefined;
   collectorPage(format: Format): Promise<string>;
   sdHosts(): readonly SdHost[];
   /** Told of each request for a page; `bytes` are those before compression. */
@@ -46,8 +47,9 @@ const pageTimeoutMsMax = 120_000;
 const timeoutOffsetMs = 500;
 /** The fastest: text of metrics is a ninth even so. */
 const gzipLevel = 1;
-/** The compressed page of a host with some 50 VMs fits: it goes to the thread that compresses and back once. */
-const gzipChunkBytes = 128 * 1024;
+/** A page that compresses to less than this part goes to the thread that compresses and back once. */
+const gzipChunkPart = 1 / 8;
+const gzipChunkBytesMin = 1024;
 
 const gzipWhole = promisify<Buffer, ZlibOptions, Buffer>(gzip);
 
@@ -61,7 +63,7 @@ export function addMetrics(app: FastifyInstance, options: MetricsRoutesOptions):
     fleet.serve(request, reply, (page) => sources.fleetPage(page)),
   );
   app.get('/metrics/collector', guarded, (request, reply) =>
-    collector.serve(request, reply, ({ format }) => one(sources.collectorPage(format))),
+    collector.serve(request, reply, ({ format }) => text(sources.collectorPage(format))),
   );
   app.get<{ Params: { name: string } }>('/metrics/hosts/:name', guarded, async (request, reply) => {
     const { name } = request.params;
@@ -76,15 +78,30 @@ export function addMetrics(app: FastifyInstance, options: MetricsRoutesOptions):
   });
 }
 
-async function* one(page: Buffer | Promise<string>): AsyncGenerator<Buffer> {
-  const whole = await page;
-  yield typeof whole === 'string' ? Buffer.from(whole) : whole;
+/** The page in one chunk, which is good until the next is asked for. */
+async function* one(page: Page): AsyncGenerator<Buffer> {
+  try {
+    yield page.bytes;
+  } finally {
+    page.release();
+  }
+}
+
+async function* text(page: Promise<string>): AsyncGenerator<Buffer> {
+  yield Buffer.from(await page);
+}
+
+/** For pages that are whole: what a slow reader has not read yet is no other page's. */
+async function* copied(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  for await (const chunk of chunks) yield Buffer.from(chunk);
 }
 
 /** For pages that are whole: compressed in one go, where a stream crosses to its thread and back for every 16 KiB. */
 async function* zipped(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  for await (const chunk of chunks)
-    yield await gzipWhole(chunk, { level: gzipLevel, chunkSize: gzipChunkBytes });
+  for await (const chunk of chunks) {
+    const chunkSize = Math.max(gzipChunkBytesMin, Math.ceil(chunk.length * gzipChunkPart));
+    yield await gzipWhole(chunk, { level: gzipLevel, chunkSize });
+  }
 }
 
 /** Why a page ended before its end. */
@@ -187,9 +204,9 @@ class Scrapes {
     const cut = () => reply.raw.socket?.resetAndDestroy();
     signal.addEventListener('abort', cut, { once: true });
     try {
-      if (!gzip) await pipeline(chunks, reply.raw);
-      else if (this.kind.whole) await pipeline(zipped(chunks), reply.raw);
-      else await pipeline(chunks, createGzip({ level: gzipLevel }), reply.raw);
+      if (this.kind.whole) await pipeline(gzip ? zipped(chunks) : copied(chunks), reply.raw);
+      else if (gzip) await pipeline(chunks, createGzip({ level: gzipLevel }), reply.raw);
+      else await pipeline(chunks, reply.raw);
       return 'ok';
     } catch (error) {
       cut();

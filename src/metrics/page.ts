@@ -20,6 +20,9 @@ export type FleetPart = { kind: string; write: Part };
 const heldBytesMax = 8 * 1024 * 1024;
 /** What pages of hosts took is kept for the next up to this much. */
 const keptBytesMax = 4 * 1024 * 1024;
+/** So many pages of hosts that were read wait for use again. */
+const sparePagesMax = 4;
+const sparePageBytesMax = 1024 * 1024;
 /** Blocks are joined until they hold this much. */
 const sendBytesMin = 64 * 1024;
 /** Rendering gives way to polls after this long. */
@@ -74,24 +77,48 @@ export async function* fleetPage(
   }
 }
 
+/** A page that is whole. */
+export type Page = {
+  bytes: Buffer;
+  /** Nobody reads the bytes any more: another page may be written over them. */
+  release(): void;
+};
+
 /** Pages of single hosts: the same parts, without the instance label. What one page took serves for the next. */
 export class HostPages {
   #lines: Lines | undefined;
+  readonly #spare: Buffer[] = [];
   readonly #heads: Readonly<Record<Format, Heads>>;
 
   constructor(private readonly compat?: Compat) {
     this.#heads = { text: new Heads('text', compat), openmetrics: new Heads('openmetrics', compat) };
   }
 
-  page(parts: Iterable<Part>, format: Format = 'text'): Buffer {
+  page(parts: Iterable<Part>, format: Format = 'text'): Page {
     const lines = this.#lines ?? new Lines({ alone: true, compat: this.compat });
     // A part that throws leaves lines behind.
     this.#lines = undefined;
     for (const part of parts) part(lines);
     const blocks = [...held(lines, families.keys(), this.#heads[format]), Buffer.from(pageEnd(format))];
-    const page = Buffer.concat(blocks);
+    const page = this.#joined(blocks);
     if (lines.capacity <= keptBytesMax) this.#lines = lines;
     return page;
+  }
+
+  #joined(blocks: readonly Buffer[]): Page {
+    const length = blocks.reduce((sum, block) => sum + block.length, 0);
+    let bytes = this.#spare.pop();
+    if (!bytes || bytes.length < length) bytes = Buffer.allocUnsafeSlow(length);
+    let end = 0;
+    for (const block of blocks) {
+      bytes.set(block, end);
+      end += block.length;
+    }
+    const whole = bytes;
+    const release = () => {
+      if (this.#spare.length < sparePagesMax && whole.length <= sparePageBytesMax) this.#spare.push(whole);
+    };
+    return { bytes: whole.subarray(0, length), release };
   }
 }
 

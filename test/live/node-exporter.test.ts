@@ -97,7 +97,7 @@ async function polled(previous?: SystemSample, collectors?: CollectorName[]): Pr
 
 function pageOf(sample: SystemSample): string {
   const part: Part = (lines) => renderSystem(lines, 'here', sample);
-  return new HostPages().page([part]).toString();
+  return new HostPages().page([part]).bytes.toString();
 }
 
 function byKey(page: string): Map<string, Series> {

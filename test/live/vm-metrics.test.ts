@@ -128,7 +128,7 @@ function find(series: Series[], name: string, labels: Record<string, string>): S
 }
 
 const pageOf = (sample: VmsSample) =>
-  new HostPages().page([(lines) => renderVms(lines, host.name, sample)]).toString();
+  new HostPages().page([(lines) => renderVms(lines, host.name, sample)]).bytes.toString();
 
 describe('VMs beside virsh', () => {
   it.each(['web-1', 'old-1'])('every figure of %s is that of virsh domstats', async (vm) => {

@@ -205,7 +205,7 @@ export function rendered(part: Part): ReadonlyMap<string, string> {
 
 /** The page of a host. */
 export function hostPage(parts: Iterable<Part>, format?: Format, compat?: Compat): string {
-  return new HostPages(compat).page(parts, format).toString();
+  return new HostPages(compat).page(parts, format).bytes.toString();
 }
 
 /** The page of a fleet, whole. */
