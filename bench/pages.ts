@@ -11,7 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { silentLog } from '../src/core/log.js';
 import { serveHttp } from '../src/http/server.js';
-import { fleetPage, hostPage } from '../src/metrics/page.js';
+import { fleetPage, HostPages } from '../src/metrics/page.js';
 import { openAccess } from '../test/support/access.js';
 import { hostParts } from '../test/support/large-host.js';
 
@@ -25,15 +25,20 @@ type Watched = { grewBytes: number; stoodStillMs: number; bytes: number; cpuS: n
 
 function hostFigures(): void {
   const parts = hostParts('kvm-0001').map(({ write }) => write);
-  let page = '';
+  const pages = new HostPages();
+  let page = pages.page(parts);
   const times = Array.from({ length: hostRounds }, () => {
     const startMs = performance.now();
-    page = hostPage('kvm-0001', parts);
+    page.release();
+    page = pages.page(parts);
     return performance.now() - startMs;
   }).sort((a, b) => a - b);
-  const lines = page.split('\n').filter((line) => line && !line.startsWith('#')).length;
+  const lines = page.bytes
+    .toString()
+    .split('\n')
+    .filter((line) => line && !line.startsWith('#')).length;
   console.log(
-    `page of a host with 50 VMs: ${lines} series, ${mib(page.length)}, ${mib(gzipSync(page, { level: 1 }).length)} compressed`,
+    `page of a host with 50 VMs: ${lines} series, ${mib(page.bytes.length)}, ${mib(gzipSync(page.bytes, { level: 1 }).length)} compressed`,
   );
   console.log(
     `rendered in                 ${times[hostRounds >> 1]?.toFixed(1)} ms (median), ${times[0]?.toFixed(1)} ms (best)`,

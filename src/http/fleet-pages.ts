@@ -7,7 +7,7 @@ import { type HostSession, sessionStates } from '../fleet/session.js';
 import type { Compat } from '../metrics/compat.js';
 import type { Format, Lines } from '../metrics/exposition.js';
 import { renderHostState } from '../metrics/host-state.js';
-import { type FleetPageOptions, type FleetPart, fleetPage, hostPage } from '../metrics/page.js';
+import { type FleetPageOptions, type FleetPart, fleetPage, HostPages, type Page } from '../metrics/page.js';
 import { renderDetails } from '../metrics/render-details.js';
 import { renderDomainJobs } from '../metrics/render-domain-jobs.js';
 import { renderChanges, renderEvents } from '../metrics/render-events.js';
@@ -30,6 +30,8 @@ const renderers: Renderers = {
 };
 
 export class FleetPages {
+  readonly #hosts: HostPages;
+
   constructor(
     private readonly fleet: Fleet,
     private readonly samples: SampleStore<Samples>,
@@ -37,7 +39,9 @@ export class FleetPages {
     /** Since a heartbeat last reached the backend. */
     private readonly heartbeatAgeMs: (host: string) => number | undefined,
     private readonly compat: Compat | undefined,
-  ) {}
+  ) {
+    this.#hosts = new HostPages(compat);
+  }
 
   /** The whole fleet in chunks, every series with its `instance`; without the end of the page. */
   all(options: FleetPageOptions): AsyncIterable<Buffer> {
@@ -46,11 +50,11 @@ export class FleetPages {
   }
 
   /** One host without the instance label; undefined for a host that the inventory does not have. */
-  one(name: string, format: Format): string | undefined {
+  one(name: string, format: Format): Page | undefined {
     const session = this.fleet.find(name);
     if (!session) return undefined;
     const parts = [...this.#parts([session])].map(({ write }) => write);
-    return hostPage(name, parts, format, this.compat);
+    return this.#hosts.page(parts, format);
   }
 
   /** Hosts whose sample is on show, by poller. */

@@ -2,12 +2,14 @@
 // time. A page is sent as fast as its reader takes it and is held nowhere. It refuses to let a page that was cut off look
 // complete: before the first byte it is a 503, after it the connection is reset.
 import { pipeline } from 'node:stream/promises';
-import { createGzip } from 'node:zlib';
+import { promisify } from 'node:util';
+import { createGzip, gzip, type ZlibOptions } from 'node:zlib';
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestAsyncHookHandler } from 'fastify';
 import { type Clock, systemClock } from '../core/clock.js';
 import type { Log } from '../core/log.js';
 import type { Format } from '../metrics/exposition.js';
 import type { ScrapeOutcome } from '../metrics/own.js';
+import type { Page } from '../metrics/page.js';
 import { acceptsGzip, contentTypes, formatFor } from './encodings.js';
 import { sendProblem } from './problem.js';
 import { type SdHost, sdTargets } from './sd.js';
@@ -21,7 +23,7 @@ export type PageOptions = {
 export type MetricsSources = {
   fleetPage(options: PageOptions): AsyncIterable<Buffer>;
   /** Undefined for a host that the inventory does not have. */
-  hostPage(name: string, format: Format): string | undefined;
+  hostPage(name: string, format: Format): Page | undefined;
   collectorPage(format: Format): Promise<string>;
   sdHosts(): readonly SdHost[];
   /** Told of each request for a page; `bytes` are those before compression. */
@@ -43,26 +45,31 @@ const retryAfterS = 5;
 const pageTimeoutMsMax = 120_000;
 /** Part of the scraper's timeout kept for the way of the last bytes. */
 const timeoutOffsetMs = 500;
-/** The fastest: text of metrics is a twelfth even so. */
+/** The fastest: text of metrics is a ninth even so. */
 const gzipLevel = 1;
+/** A page that compresses to less than this part goes to the thread that compresses and back once. */
+const gzipChunkPart = 1 / 8;
+const gzipChunkBytesMin = 1024;
+
+const gzipWhole = promisify<Buffer, ZlibOptions, Buffer>(gzip);
 
 export function addMetrics(app: FastifyInstance, options: MetricsRoutesOptions): void {
   const { sources, guard } = options;
-  const fleet = new Scrapes('fleet', fleetScrapesMax, options);
-  const host = new Scrapes('host', smallScrapesMax, options);
-  const collector = new Scrapes('collector', smallScrapesMax, options);
+  const fleet = new Scrapes({ page: 'fleet', max: fleetScrapesMax, whole: false }, options);
+  const host = new Scrapes({ page: 'host', max: smallScrapesMax, whole: true }, options);
+  const collector = new Scrapes({ page: 'collector', max: smallScrapesMax, whole: true }, options);
   const guarded = { onRequest: guard, config: { need: 'none' as const } };
   app.get('/metrics', guarded, (request, reply) =>
     fleet.serve(request, reply, (page) => sources.fleetPage(page)),
   );
   app.get('/metrics/collector', guarded, (request, reply) =>
-    collector.serve(request, reply, ({ format }) => one(sources.collectorPage(format))),
+    collector.serve(request, reply, ({ format }) => text(sources.collectorPage(format))),
   );
   app.get<{ Params: { name: string } }>('/metrics/hosts/:name', guarded, async (request, reply) => {
     const { name } = request.params;
     return host.serve(request, reply, ({ format }) => {
-      const text = sources.hostPage(name, format);
-      return text === undefined ? undefined : one(text);
+      const page = sources.hostPage(name, format);
+      return page && one(page);
     });
   });
   app.get('/sd/prometheus', guarded, async (request, reply) => {
@@ -71,8 +78,30 @@ export function addMetrics(app: FastifyInstance, options: MetricsRoutesOptions):
   });
 }
 
-async function* one(text: string | Promise<string>): AsyncGenerator<Buffer> {
-  yield Buffer.from(await text);
+/** The page in one chunk, which is good until the next is asked for. */
+async function* one(page: Page): AsyncGenerator<Buffer> {
+  try {
+    yield page.bytes;
+  } finally {
+    page.release();
+  }
+}
+
+async function* text(page: Promise<string>): AsyncGenerator<Buffer> {
+  yield Buffer.from(await page);
+}
+
+/** For pages that are whole: what a slow reader has not read yet is no other page's. */
+async function* copied(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  for await (const chunk of chunks) yield Buffer.from(chunk);
+}
+
+/** For pages that are whole: compressed in one go, where a stream crosses to its thread and back for every 16 KiB. */
+async function* zipped(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  for await (const chunk of chunks) {
+    const chunkSize = Math.max(gzipChunkBytesMin, Math.ceil(chunk.length * gzipChunkPart));
+    yield await gzipWhole(chunk, { level: gzipLevel, chunkSize });
+  }
 }
 
 /** Why a page ended before its end. */
@@ -87,8 +116,8 @@ class Scrapes {
   #running = 0;
 
   constructor(
-    private readonly page: string,
-    private readonly max: number,
+    /** `whole` pages come in one piece. */
+    private readonly kind: { page: string; max: number; whole: boolean },
     private readonly options: MetricsRoutesOptions,
   ) {}
 
@@ -101,10 +130,10 @@ class Scrapes {
     const startedMs = clock.monotonicMs();
     const count = { bytes: 0 };
     const done = (outcome: ScrapeOutcome) =>
-      sources.scraped(this.page, outcome, clock.monotonicMs() - startedMs, count.bytes);
-    if (this.#running >= this.max) {
+      sources.scraped(this.kind.page, outcome, clock.monotonicMs() - startedMs, count.bytes);
+    if (this.#running >= this.kind.max) {
       done('refused');
-      const detail = `${this.max} pages of this kind are being sent already`;
+      const detail = `${this.kind.max} pages of this kind are being sent already`;
       return sendProblem(reply, 'busy', { detail, retryAfterSeconds: retryAfterS });
     }
     this.#running++;
@@ -175,13 +204,14 @@ class Scrapes {
     const cut = () => reply.raw.socket?.resetAndDestroy();
     signal.addEventListener('abort', cut, { once: true });
     try {
-      if (gzip) await pipeline(chunks, createGzip({ level: gzipLevel }), reply.raw);
+      if (this.kind.whole) await pipeline(gzip ? zipped(chunks) : copied(chunks), reply.raw);
+      else if (gzip) await pipeline(chunks, createGzip({ level: gzipLevel }), reply.raw);
       else await pipeline(chunks, reply.raw);
       return 'ok';
     } catch (error) {
       cut();
       if (signal.reason instanceof PageEnded) return signal.reason.outcome;
-      this.options.log.error({ error, page: this.page }, 'a page of metrics broke off');
+      this.options.log.error({ error, page: this.kind.page }, 'a page of metrics broke off');
       return 'failed';
     } finally {
       signal.removeEventListener('abort', cut);

@@ -4,13 +4,11 @@
 import { type Compat, renameLabels } from './compat.js';
 import type { FamilyName } from './families.js';
 import type { Family } from './family.js';
+import { FamilyText } from './family-text.js';
+import { LabelBytes } from './label-bytes.js';
 
 const labelCharsMax = 1024;
-
-/** A family's text goes from the JavaScript heap into a buffer when it is this long: garbage collection copies none of it. */
-const pendingCharsMax = 16 * 1024;
-/** What a value takes, about, where only sizes are counted. */
-const valueCharsTypical = 12;
+const noBytes: Buffer = Buffer.alloc(0);
 
 export type Format = 'text' | 'openmetrics';
 
@@ -34,15 +32,21 @@ export function label(name: string, value: string): string {
   return `${name}="${escapeLabel(value)}"`;
 }
 
+/** A thing and its labels, which are escaped, those of `host()` the first. */
+export type Row<T> = readonly [T, string];
+
+/** What a thing has to say, by family. */
+export type Columns<T> = readonly (readonly [FamilyName, (thing: T) => unknown])[];
+
 /** Each thing with its labels, once for the same labels: a host may say the same name twice, and a page may not. */
-export function* eachOnce<T>(things: Iterable<T>, labelsOf: (thing: T) => string): Generator<[T, string]> {
+export function eachOnce<T>(things: Iterable<T>, labelsOf: (thing: T) => string): Row<T>[] {
   const seen = new Set<string>();
+  const rows: Row<T>[] = [];
   for (const thing of things) {
     const labels = labelsOf(thing);
-    if (seen.has(labels)) continue;
-    seen.add(labels);
-    yield [thing, labels];
+    if (seen.size < seen.add(labels).size) rows.push([thing, labels]);
   }
+  return rows;
 }
 
 /**
@@ -62,47 +66,13 @@ export function pageEnd(format: Format): string {
   return format === 'openmetrics' ? '# EOF\n' : '';
 }
 
-/** The lines of one family. */
-class FamilyText {
-  #pending = '';
-  #blocks: Buffer[] = [];
-  chars = 0;
-  /** Kinds of parts that have written it, and the last of them. */
-  readonly kinds = new Set<string>();
-  #kind = '';
-
-  writtenBy(kind: string): void {
-    if (kind === this.#kind) return;
-    this.#kind = kind;
-    this.kinds.add(kind);
-  }
-
-  append(line: string): void {
-    this.chars += line.length;
-    this.#pending += line;
-    if (this.#pending.length >= pendingCharsMax) this.#flush();
-  }
-
-  take(): Buffer[] {
-    if (this.#pending) this.#flush();
-    const blocks = this.#blocks;
-    this.#blocks = [];
-    return blocks;
-  }
-
-  #flush(): void {
-    this.#blocks.push(Buffer.from(this.#pending));
-    this.#pending = '';
-  }
-}
-
 export type LinesOptions = {
   /** All when absent. */
   families?: Iterable<FamilyName>;
-  /** Beyond so many characters only sizes are counted, and no text is kept. */
-  charsMax?: number;
-  /** Leaves out the label `instance` of this host. */
-  without?: string;
+  /** Beyond so many bytes only sizes are counted, and no text is kept. */
+  bytesMax?: number;
+  /** All lines are of one host: its label is left out. */
+  alone?: boolean;
   compat?: Compat | undefined;
 };
 
@@ -110,62 +80,118 @@ export type LinesOptions = {
 export class Lines {
   readonly #texts: Map<FamilyName, FamilyText>;
   readonly #all: boolean;
-  readonly #charsMax: number;
-  readonly #own: string;
+  readonly #bytesMax: number;
+  readonly #alone: boolean;
   readonly #compat: Compat | undefined;
-  #chars = 0;
+  readonly #encode = new LabelBytes();
+  /** Of the last line added by itself: lines of one thing come in a row. */
+  #labels: string | undefined;
+  #labelBytes = noBytes;
+  #bytes = 0;
   /** Of the part that writes now. */
   kind = '';
 
-  constructor({ families, charsMax = Number.POSITIVE_INFINITY, without, compat }: LinesOptions = {}) {
+  constructor({ families, bytesMax = Number.POSITIVE_INFINITY, alone = false, compat }: LinesOptions = {}) {
+    this.#alone = alone;
     this.#compat = compat;
-    this.#texts = new Map([...(families ?? [])].map((name) => [name, new FamilyText()]));
+    this.#texts = new Map([...(families ?? [])].map((name) => [name, this.#newText(name)]));
     this.#all = families === undefined;
-    this.#charsMax = charsMax;
-    this.#own = without === undefined ? '' : label('instance', without);
+    this.#bytesMax = bytesMax;
   }
 
-  /** Adds nothing when the value is not a finite number. `labels` are escaped already, `instance` the first. */
+  /** What the labels of a host's lines begin with: nothing where all lines are of one host. */
+  host(instance: string): string {
+    return this.#alone ? '' : label('instance', instance);
+  }
+
+  /** Adds nothing when the value is not a finite number. `labels` are escaped already, those of `host()` the first. */
   add(family: FamilyName, labels: string, value: unknown): void {
     if (typeof value !== 'number' || !Number.isFinite(value)) return;
-    const text = this.#texts.get(family) ?? this.#begin(family);
+    const text = this.#textOf(family);
     if (!text) return;
     text.writtenBy(this.kind);
-    if (this.isOver) text.chars += family.length + labels.length + valueCharsTypical;
-    else this.#write(text, family, labels, value);
+    if (this.isOver) {
+      text.count(labels);
+      return;
+    }
+    if (labels !== this.#labels) {
+      this.#labels = labels;
+      this.#encode.forget();
+      this.#labelBytes = this.#encode.of(labels);
+    }
+    this.#write(text, this.#renamed(family, labels) ?? this.#labelBytes, value);
   }
 
-  /** More text came than `charsMax`: it is gone, sizes are there. */
+  /**
+   * The same for each row and column. Of many things it is quicker, since a family's lines are written in a row; `rowsOf` is
+   * asked only when a column is wanted.
+   */
+  addTable<T>(columns: Columns<T>, rowsOf: () => readonly Row<T>[]): void {
+    let rows: readonly Row<T>[] | undefined;
+    const encoded: Buffer[] = [];
+    this.#labels = undefined;
+    this.#encode.forget();
+    for (const [family, figureOf] of columns) {
+      const text = this.#textOf(family);
+      if (!text) continue;
+      rows ??= rowsOf();
+      for (const [n, [thing, labels]] of rows.entries()) {
+        const value = figureOf(thing);
+        if (typeof value !== 'number' || !Number.isFinite(value)) continue;
+        text.writtenBy(this.kind);
+        if (this.isOver) {
+          text.count(labels);
+          continue;
+        }
+        encoded[n] ??= this.#encode.of(labels);
+        this.#write(text, this.#renamed(family, labels) ?? encoded[n], value);
+      }
+    }
+  }
+
+  /** More text came than `bytesMax`: it is gone, sizes are there. */
   get isOver(): boolean {
-    return this.#chars > this.#charsMax;
+    return this.#bytes > this.#bytesMax;
   }
 
-  /** Of each family that has lines: its characters, and the kinds of parts that wrote it. */
-  written(): ReadonlyMap<FamilyName, { chars: number; kinds: ReadonlySet<string> }> {
-    return new Map([...this.#texts].filter(([, { chars }]) => chars > 0));
+  /** What it takes, with lines or without. */
+  get capacity(): number {
+    let bytes = 0;
+    for (const text of this.#texts.values()) bytes += text.capacity;
+    return bytes;
   }
 
-  /** Complete lines of a family, and forgets them. */
+  /** Of each family that has lines: its bytes, and the kinds of parts that wrote it. */
+  written(): ReadonlyMap<FamilyName, { size: number; kinds: ReadonlySet<string> }> {
+    return new Map([...this.#texts].filter(([, { size }]) => size > 0));
+  }
+
+  /** Complete lines of a family, and forgets them; good until the next line is added. */
   take(family: FamilyName): Buffer[] {
     return this.#texts.get(family)?.take() ?? [];
   }
 
-  #begin(family: FamilyName): FamilyText | undefined {
-    if (!this.#all) return undefined;
-    const text = new FamilyText();
+  /** Undefined when the family is not wanted. */
+  #textOf(family: FamilyName): FamilyText | undefined {
+    const known = this.#texts.get(family);
+    if (known || !this.#all) return known;
+    const text = this.#newText(family);
     this.#texts.set(family, text);
     return text;
   }
 
-  #write(text: FamilyText, family: FamilyName, labels: string, value: number): void {
-    let shown = labels;
-    if (this.#own && labels.startsWith(this.#own)) shown = labels.slice(this.#own.length + 1);
-    const renamed = this.#compat?.get(family);
-    if (renamed?.labels) shown = renameLabels(shown, renamed.labels);
-    const name = renamed?.name ?? family;
-    const line = shown ? `${name}{${shown}} ${value}\n` : `${name} ${value}\n`;
-    text.append(line);
-    this.#chars += line.length;
-    if (this.isOver) for (const held of this.#texts.values()) held.take();
+  #newText(family: FamilyName): FamilyText {
+    return new FamilyText(this.#compat?.get(family)?.name ?? family);
+  }
+
+  /** Labels that have other names in this family. */
+  #renamed(family: FamilyName, labels: string): Buffer | undefined {
+    const renames = this.#compat?.get(family)?.labels;
+    return renames && this.#encode.of(renameLabels(labels, renames));
+  }
+
+  #write(text: FamilyText, labels: Buffer, value: number): void {
+    this.#bytes += text.append(labels, value);
+    if (this.isOver) for (const held of this.#texts.values()) held.drop();
   }
 }

@@ -29,7 +29,7 @@ export type HostStateView = {
 const msPerSecond = 1000;
 
 export function renderHostState(lines: Lines, instance: string, view: HostStateView): void {
-  const host = label('instance', instance);
+  const host = lines.host(instance);
   lines.add('libvirt_up', host, view.libvirtUp ? 1 : 0);
   lines.add('outrigger_host_up', host, view.up ? 1 : 0);
   for (const state of view.states) {

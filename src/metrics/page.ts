@@ -1,6 +1,6 @@
 // Pages of samples, rendered when they are asked for: each family once, with one HELP and one TYPE, as both formats want.
 // A family needs every host, so a fleet whose page is large is gone through several times, each time for the next few
-// families: as many as fit into `heldCharsMax`. It refuses to hold more of a page than that, however slowly it is read.
+// families: as many as fit into `heldBytesMax`. It refuses to hold more of a page than that, however slowly it is read.
 //
 //   the whole page fits      one pass
 //   it does not              the first pass has counted sizes; then a pass for each slice of families, the first family
@@ -17,7 +17,12 @@ export type Part = (lines: Lines) => void;
 export type FleetPart = { kind: string; write: Part };
 
 /** Text of a page that is held at a time. */
-const heldCharsMax = 8 * 1024 * 1024;
+const heldBytesMax = 8 * 1024 * 1024;
+/** What pages of hosts took is kept for the next up to this much. */
+const keptBytesMax = 4 * 1024 * 1024;
+/** So many pages of hosts that were read wait for use again. */
+const sparePagesMax = 4;
+const sparePageBytesMax = 1024 * 1024;
 /** Blocks are joined until they hold this much. */
 const sendBytesMin = 64 * 1024;
 /** Rendering gives way to polls after this long. */
@@ -27,43 +32,94 @@ export type FleetPageOptions = {
   /** Ends the page, by throwing its reason. */
   signal: AbortSignal;
   format: Format;
-  heldCharsMax?: number;
+  heldBytesMax?: number;
   compat?: Compat | undefined;
 };
 
-/** In which format and whose names a page is written. */
-type Words = Pick<FleetPageOptions, 'format' | 'compat'>;
+/** The first lines of families, made once. */
+class Heads {
+  readonly #heads = new Map<FamilyName, Buffer>();
+
+  constructor(
+    private readonly format: Format,
+    private readonly compat: Compat | undefined,
+  ) {}
+
+  of(name: FamilyName): Buffer {
+    const known = this.#heads.get(name);
+    if (known) return known;
+    const family = families.get(name);
+    const shown = this.compat?.get(name)?.name ?? name;
+    const head = Buffer.from(family ? familyHead(shown, family, this.format) : '');
+    this.#heads.set(name, head);
+    return head;
+  }
+}
 
 /** The page of many hosts, without its end: the collector's page follows. `parts` is called for each pass. */
 export async function* fleetPage(
   parts: () => Iterable<FleetPart>,
-  { signal, format, compat, heldCharsMax: charsMax = heldCharsMax }: FleetPageOptions,
+  { signal, format, compat, heldBytesMax: bytesMax = heldBytesMax }: FleetPageOptions,
 ): AsyncGenerator<Buffer> {
   const turns = new Turns(signal);
-  const whole = new Lines({ charsMax, compat });
+  const heads = new Heads(format, compat);
+  const whole = new Lines({ bytesMax, compat });
   for (const { kind, write } of parts()) {
     whole.kind = kind;
     write(whole);
     if (turns.isOver()) await turns.next();
   }
-  if (!whole.isOver) return yield* held(whole, families.keys(), { format, compat });
+  if (!whole.isOver) return yield* joined(held(whole, families.keys(), heads));
   const written = whole.written();
-  for (const slice of slices(written, charsMax)) {
+  for (const slice of slices(written, bytesMax)) {
     const kinds = new Set(slice.flatMap((name) => [...(written.get(name)?.kinds ?? [])]));
-    yield* pass(parts(), { slice, kinds }, turns, { format, compat });
+    yield* pass(parts(), { slice, kinds }, turns, { heads, compat });
   }
 }
 
-/** The page of one host: the same parts, without the instance label. */
-export function hostPage(
-  instance: string,
-  parts: Iterable<Part>,
-  format: Format = 'text',
-  compat?: Compat,
-): string {
-  const lines = new Lines({ without: instance, compat });
-  for (const part of parts) part(lines);
-  return Buffer.concat([...held(lines, families.keys(), { format, compat })]).toString() + pageEnd(format);
+/** A page that is whole. */
+export type Page = {
+  bytes: Buffer;
+  /** Nobody reads the bytes any more: another page may be written over them. */
+  release(): void;
+};
+
+/** Pages of single hosts: the same parts, without the instance label. What one page took serves for the next. */
+export class HostPages {
+  #lines: Lines | undefined;
+  readonly #spare: Buffer[] = [];
+  readonly #heads: Readonly<Record<Format, Heads>>;
+
+  constructor(private readonly compat?: Compat) {
+    this.#heads = { text: new Heads('text', compat), openmetrics: new Heads('openmetrics', compat) };
+  }
+
+  page(parts: Iterable<Part>, format: Format = 'text'): Page {
+    const lines = this.#lines ?? new Lines({ alone: true, compat: this.compat });
+    // A part that throws leaves lines behind.
+    this.#lines = undefined;
+    for (const part of parts) part(lines);
+    const blocks = [...held(lines, families.keys(), this.#heads[format]), Buffer.from(pageEnd(format))];
+    const page = this.#joined(blocks);
+    if (lines.capacity <= keptBytesMax) this.#lines = lines;
+    return page;
+  }
+
+  #joined(blocks: readonly Buffer[]): Page {
+    const length = blocks.reduce((sum, block) => sum + block.length, 0);
+    let bytes = this.#spare.pop();
+    if (!bytes || bytes.length < length) bytes = Buffer.allocUnsafeSlow(length);
+    let end = 0;
+    for (const block of blocks) {
+      bytes.set(block, end);
+      end += block.length;
+    }
+    const whole = bytes;
+    const release = () => {
+      if (this.#spare.length < sparePagesMax && whole.length <= sparePageBytesMax) this.#spare.push(whole);
+    };
+    return { bytes: whole.subarray(0, length), release };
+  }
 }
 
 /** Goes through the fleet for a few families: the first is sent on the way, the others after. */
@@ -71,12 +127,12 @@ async function* pass(
   parts: Iterable<FleetPart>,
   { slice, kinds }: { slice: readonly FamilyName[]; kinds: ReadonlySet<string> },
   turns: Turns,
-  words: Words,
+  { heads, compat }: { heads: Heads; compat: Compat | undefined },
 ): AsyncGenerator<Buffer> {
   const [first, ...others] = slice;
   if (first === undefined) return;
-  const lines = new Lines({ families: slice, compat: words.compat });
-  yield headOf(first, words);
+  const lines = new Lines({ families: slice, compat });
+  yield heads.of(first);
   for (const { kind, write } of parts) {
     if (!kinds.has(kind)) continue;
     write(lines);
@@ -85,18 +141,14 @@ async function* pass(
     yield* joined(lines.take(first));
   }
   yield* joined(lines.take(first));
-  yield* held(lines, others, words);
+  yield* joined(held(lines, others, heads));
 }
 
 /** What was collected of these families, each with its head; a family without lines has none. */
-function held(lines: Lines, names: Iterable<FamilyName>, words: Words): Iterable<Buffer> {
-  return joined(heldBlocks(lines, names, words));
-}
-
-function* heldBlocks(lines: Lines, names: Iterable<FamilyName>, words: Words): Generator<Buffer> {
+function* held(lines: Lines, names: Iterable<FamilyName>, heads: Heads): Generator<Buffer> {
   for (const name of names) {
     const blocks = lines.take(name);
-    if (blocks.length > 0) yield headOf(name, words);
+    if (blocks.length > 0) yield heads.of(name);
     yield* blocks;
   }
 }
@@ -118,28 +170,23 @@ function* joined(blocks: Iterable<Buffer>): Generator<Buffer> {
 
 /** Cuts the families into runs that fit, in the order of the page; the first of a run is not held. */
 function* slices(
-  written: ReadonlyMap<FamilyName, { chars: number }>,
-  charsMax: number,
+  written: ReadonlyMap<FamilyName, { size: number }>,
+  bytesMax: number,
 ): Generator<FamilyName[]> {
   let slice: FamilyName[] = [];
-  let chars = 0;
+  let bytes = 0;
   for (const name of families.keys()) {
-    const size = written.get(name)?.chars;
+    const size = written.get(name)?.size;
     if (size === undefined) continue;
-    if (slice.length > 0 && chars + size > charsMax) {
+    if (slice.length > 0 && bytes + size > bytesMax) {
       yield slice;
       slice = [];
-      chars = 0;
+      bytes = 0;
     }
-    if (slice.length > 0) chars += size;
+    if (slice.length > 0) bytes += size;
     slice.push(name);
   }
   if (slice.length > 0) yield slice;
-}
-
-function headOf(name: FamilyName, { format, compat }: Words): Buffer {
-  const family = families.get(name);
-  return Buffer.from(family ? familyHead(compat?.get(name)?.name ?? name, family, format) : '');
 }
 
 /** Lets the event loop go round, and sees then whether the page is still wanted. */

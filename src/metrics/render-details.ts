@@ -18,7 +18,7 @@ const notDisks: ReadonlySet<string> = new Set(['cdrom', 'floppy']);
 const poolInactive = 0;
 
 export function renderDetails(lines: Lines, instance: string, sample: DetailsSample): void {
-  const host = label('instance', instance);
+  const host = lines.host(instance);
   const { hypervisor, libvirtd } = sample.versions;
   if (hypervisor || libvirtd) {
     const versions = labels({ hypervisor_running: hypervisor, libvirtd_running: libvirtd });

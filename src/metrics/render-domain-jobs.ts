@@ -9,7 +9,7 @@ const jobNone = 0;
 const jobBounded = 1;
 
 export function renderDomainJobs(lines: Lines, instance: string, { domains }: DomainJobsSample): void {
-  const host = label('instance', instance);
+  const host = lines.host(instance);
   for (const [{ job }, labels] of eachOnce(domains, ({ name }) => `${host},${label('domain', name)}`))
     renderJob(lines, labels, job);
 }

@@ -11,7 +11,7 @@ const msPerSecond = 1000;
 export function renderEvents(lines: Lines, instance: string, events: DomainEvents): void {
   const told = events.counts(instance);
   if (!told) return;
-  const host = label('instance', instance);
+  const host = lines.host(instance);
   for (const { event, detail, count } of told.events) {
     const labels = `${host},${label('event', event)},${label('detail', detail)}`;
     lines.add('outrigger_domain_events_total', labels, count);
@@ -26,7 +26,7 @@ export function renderChanges(
   events: DomainEvents,
   starts: StartsSample | undefined,
 ): void {
-  const host = label('instance', instance);
+  const host = lines.host(instance);
   const started = new Map(starts?.vms.map((vm) => [vm.uuid, vm]));
   const seen = new Set<string>();
   for (const { domain } of vms) {

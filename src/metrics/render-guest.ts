@@ -6,7 +6,7 @@ import type { GuestFigures } from '../pollers/guest-figures.js';
 import { type Lines, label } from './exposition.js';
 
 export function renderGuest(lines: Lines, instance: string, { vms }: GuestSample): void {
-  const host = label('instance', instance);
+  const host = lines.host(instance);
   const seen = new Set<string>();
   for (const { domain, agent, figures } of vms) {
     if (agent === 'none' || agent === 'unknown') continue;

@@ -4,8 +4,7 @@ import type { DiskStats } from '../pollers/proc/diskstats.js';
 import type { NetDevice } from '../pollers/proc/netdev.js';
 import type { KernelStat } from '../pollers/proc/stat.js';
 import type { SystemSample } from '../pollers/system.js';
-import { eachOnce, escapeLabel, type Lines, label } from './exposition.js';
-import type { FamilyName } from './families.js';
+import { type Columns, eachOnce, escapeLabel, type Lines, label } from './exposition.js';
 import { memoryFamilies, netstatNames, osInfoLabels, sockstatNames, vmstatNames } from './families-system.js';
 import { renderSystemHardware } from './render-system-hardware.js';
 import { renderSystemNetwork } from './render-system-network.js';
@@ -13,7 +12,7 @@ import { renderSystemNetwork } from './render-system-network.js';
 const msPerSecond = 1000;
 
 export function renderSystem(lines: Lines, instance: string, sample: SystemSample): void {
-  const host = label('instance', instance);
+  const host = lines.host(instance);
   if (sample.stat) renderStat(lines, host, sample.stat);
   renderGeneral(lines, host, sample);
   renderFrequencies(lines, host, sample);
@@ -21,10 +20,8 @@ export function renderSystem(lines: Lines, instance: string, sample: SystemSampl
   renderClockSources(lines, host, sample);
   renderFields(lines, host, sample);
   const deviceOf = ({ device }: { device: string }) => `${host},${label('device', device)}`;
-  for (const [disk, labels] of eachOnce(sample.disks ?? [], deviceOf)) renderDisk(lines, labels, disk);
-  for (const [device, labels] of eachOnce(sample.netDevices ?? [], deviceOf)) {
-    renderNetDevice(lines, labels, device);
-  }
+  lines.addTable(diskColumns, () => eachOnce(sample.disks ?? [], deviceOf));
+  lines.addTable(netColumns, () => eachOnce(sample.netDevices ?? [], deviceOf));
   renderFilesystems(lines, host, sample);
   renderIdentity(lines, host, sample);
   renderSystemNetwork(lines, host, sample);
@@ -117,52 +114,44 @@ function renderFields(
   for (const name of sockstatNames) lines.add(`node_sockstat_${name}`, host, sockstat[name]);
 }
 
-const diskFamilies: readonly (readonly [FamilyName, keyof DiskStats])[] = [
-  ['node_disk_reads_completed_total', 'reads'],
-  ['node_disk_reads_merged_total', 'readsMerged'],
-  ['node_disk_read_bytes_total', 'readBytes'],
-  ['node_disk_read_time_seconds_total', 'readSeconds'],
-  ['node_disk_writes_completed_total', 'writes'],
-  ['node_disk_writes_merged_total', 'writesMerged'],
-  ['node_disk_written_bytes_total', 'writtenBytes'],
-  ['node_disk_write_time_seconds_total', 'writeSeconds'],
-  ['node_disk_io_now', 'ioNow'],
-  ['node_disk_io_time_seconds_total', 'ioSeconds'],
-  ['node_disk_io_time_weighted_seconds_total', 'ioWeightedSeconds'],
-  ['node_disk_discards_completed_total', 'discards'],
-  ['node_disk_discards_merged_total', 'discardsMerged'],
-  ['node_disk_discarded_sectors_total', 'discardedSectors'],
-  ['node_disk_discard_time_seconds_total', 'discardSeconds'],
-  ['node_disk_flush_requests_total', 'flushes'],
-  ['node_disk_flush_requests_time_seconds_total', 'flushSeconds'],
+const diskColumns: Columns<DiskStats> = [
+  ['node_disk_reads_completed_total', (disk) => disk.reads],
+  ['node_disk_reads_merged_total', (disk) => disk.readsMerged],
+  ['node_disk_read_bytes_total', (disk) => disk.readBytes],
+  ['node_disk_read_time_seconds_total', (disk) => disk.readSeconds],
+  ['node_disk_writes_completed_total', (disk) => disk.writes],
+  ['node_disk_writes_merged_total', (disk) => disk.writesMerged],
+  ['node_disk_written_bytes_total', (disk) => disk.writtenBytes],
+  ['node_disk_write_time_seconds_total', (disk) => disk.writeSeconds],
+  ['node_disk_io_now', (disk) => disk.ioNow],
+  ['node_disk_io_time_seconds_total', (disk) => disk.ioSeconds],
+  ['node_disk_io_time_weighted_seconds_total', (disk) => disk.ioWeightedSeconds],
+  ['node_disk_discards_completed_total', (disk) => disk.discards],
+  ['node_disk_discards_merged_total', (disk) => disk.discardsMerged],
+  ['node_disk_discarded_sectors_total', (disk) => disk.discardedSectors],
+  ['node_disk_discard_time_seconds_total', (disk) => disk.discardSeconds],
+  ['node_disk_flush_requests_total', (disk) => disk.flushes],
+  ['node_disk_flush_requests_time_seconds_total', (disk) => disk.flushSeconds],
 ];
 
-function renderDisk(lines: Lines, labels: string, disk: DiskStats): void {
-  for (const [family, field] of diskFamilies) lines.add(family, labels, disk[field]);
-}
-
-const netFamilies: readonly (readonly [FamilyName, keyof NetDevice])[] = [
-  ['node_network_receive_bytes_total', 'receiveBytes'],
-  ['node_network_receive_packets_total', 'receivePackets'],
-  ['node_network_receive_errs_total', 'receiveErrs'],
-  ['node_network_receive_drop_total', 'receiveDrop'],
-  ['node_network_receive_fifo_total', 'receiveFifo'],
-  ['node_network_receive_frame_total', 'receiveFrame'],
-  ['node_network_receive_compressed_total', 'receiveCompressed'],
-  ['node_network_receive_multicast_total', 'receiveMulticast'],
-  ['node_network_transmit_bytes_total', 'transmitBytes'],
-  ['node_network_transmit_packets_total', 'transmitPackets'],
-  ['node_network_transmit_errs_total', 'transmitErrs'],
-  ['node_network_transmit_drop_total', 'transmitDrop'],
-  ['node_network_transmit_fifo_total', 'transmitFifo'],
-  ['node_network_transmit_colls_total', 'transmitColls'],
-  ['node_network_transmit_carrier_total', 'transmitCarrier'],
-  ['node_network_transmit_compressed_total', 'transmitCompressed'],
+const netColumns: Columns<NetDevice> = [
+  ['node_network_receive_bytes_total', (device) => device.receiveBytes],
+  ['node_network_receive_packets_total', (device) => device.receivePackets],
+  ['node_network_receive_errs_total', (device) => device.receiveErrs],
+  ['node_network_receive_drop_total', (device) => device.receiveDrop],
+  ['node_network_receive_fifo_total', (device) => device.receiveFifo],
+  ['node_network_receive_frame_total', (device) => device.receiveFrame],
+  ['node_network_receive_compressed_total', (device) => device.receiveCompressed],
+  ['node_network_receive_multicast_total', (device) => device.receiveMulticast],
+  ['node_network_transmit_bytes_total', (device) => device.transmitBytes],
+  ['node_network_transmit_packets_total', (device) => device.transmitPackets],
+  ['node_network_transmit_errs_total', (device) => device.transmitErrs],
+  ['node_network_transmit_drop_total', (device) => device.transmitDrop],
+  ['node_network_transmit_fifo_total', (device) => device.transmitFifo],
+  ['node_network_transmit_colls_total', (device) => device.transmitColls],
+  ['node_network_transmit_carrier_total', (device) => device.transmitCarrier],
+  ['node_network_transmit_compressed_total', (device) => device.transmitCompressed],
 ];
-
-function renderNetDevice(lines: Lines, labels: string, device: NetDevice): void {
-  for (const [family, field] of netFamilies) lines.add(family, labels, device[field]);
-}
 
 function renderFilesystems(lines: Lines, host: string, { filesystems = [] }: SystemSample): void {
   const labelsOf = ({ device, fstype, mountpoint }: Filesystem) =>

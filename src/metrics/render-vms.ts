@@ -2,7 +2,7 @@
 // of a VM can be divided. It refuses to write a series twice, whatever a host sends.
 import type { BlockStats, NetStats, VcpuStats } from '../libvirt/stats.js';
 import type { VmSample, VmsSample } from '../pollers/vms.js';
-import { type Lines, label } from './exposition.js';
+import { type Columns, eachOnce, type Lines, label, type Row } from './exposition.js';
 
 const nsPerSecond = 1e9;
 const bytesPerKib = 1024;
@@ -20,120 +20,111 @@ const stateWords = [
 ];
 
 export function renderVms(lines: Lines, instance: string, { vms }: VmsSample): void {
-  const host = label('instance', instance);
-  const seen = new Set<string>();
-  for (const vm of vms) {
-    const labels = `${host},${label('domain', vm.domain.name)}`;
-    if (seen.has(labels)) continue;
-    seen.add(labels);
-    renderVm(lines, labels, vm);
-  }
-  lines.add('libvirt_domains', host, seen.size);
-}
-
-function renderVm(lines: Lines, labels: string, vm: VmSample): void {
-  lines.add('libvirt_domain_timed_out', labels, vm.busy ? 1 : 0);
-  const state = vm.state.state;
-  if (typeof state === 'number') {
-    const words = stateWords[state] ?? 'unknown';
-    lines.add('libvirt_domain_info_state', `${labels},${label('state_desc', words)}`, state);
-  }
-  lines.add('libvirt_domain_info_maximum_memory_bytes', labels, times(vm.balloon.maximum, bytesPerKib));
-  lines.add('libvirt_domain_info_memory_usage_bytes', labels, times(vm.balloon.current, bytesPerKib));
-  lines.add('libvirt_domain_info_virtual_cpus', labels, vm.vcpu.current);
-  lines.add('libvirt_domain_info_cpu_time_seconds_total', labels, seconds(vm.cpu.time));
-  lines.add('libvirt_domain_cpu_user_seconds_total', labels, seconds(vm.cpu.user));
-  lines.add('libvirt_domain_cpu_system_seconds_total', labels, seconds(vm.cpu.system));
-  lines.add('libvirt_domain_vcpu_current', labels, vm.vcpu.current);
-  lines.add('libvirt_domain_vcpu_maximum', labels, vm.vcpu.maximum);
-  renderMemory(lines, labels, vm);
-  for (const [index, vcpu] of vm.vcpus.entries())
-    if (vcpu) renderVcpu(lines, `${labels},vcpu="${index}"`, vcpu);
-  renderDevices(lines, labels, vm.blocks, renderBlock);
-  renderDevices(lines, labels, vm.nets, renderInterface);
-}
-
-function renderMemory(lines: Lines, labels: string, { domain, balloon }: VmSample): void {
+  const host = lines.host(instance);
+  const rows = eachOnce(vms, ({ domain }) => `${host},${label('domain', domain.name)}`);
+  lines.add('libvirt_domains', host, rows.length);
+  lines.addTable(vmColumns, () => rows);
+  for (const [{ state }, labels] of rows) renderState(lines, labels, state.state);
   // Stopped VMs have a memory size (libvirt_domain_info_…) and no balloon.
-  if (domain.id < 0) return;
-  const kib = (value: unknown) => times(value, bytesPerKib);
-  lines.add('libvirt_domain_memory_stats_current_balloon_bytes', labels, kib(balloon.current));
-  lines.add('libvirt_domain_memory_stats_maximum_bytes', labels, kib(balloon.maximum));
-  lines.add('libvirt_domain_memory_stats_swap_in_bytes', labels, kib(balloon.swap_in));
-  lines.add('libvirt_domain_memory_stats_swap_out_bytes', labels, kib(balloon.swap_out));
-  lines.add('libvirt_domain_memory_stats_major_fault_total', labels, balloon.major_fault);
-  lines.add('libvirt_domain_memory_stats_minor_fault_total', labels, balloon.minor_fault);
-  lines.add('libvirt_domain_memory_stats_unused_bytes', labels, kib(balloon.unused));
-  lines.add('libvirt_domain_memory_stats_available_bytes', labels, kib(balloon.available));
-  lines.add('libvirt_domain_memory_stats_usable_bytes', labels, kib(balloon.usable));
-  lines.add('libvirt_domain_memory_stats_last_update_timestamp_seconds', labels, balloon['last-update']);
-  lines.add('libvirt_domain_memory_stats_disk_caches_bytes', labels, kib(balloon.disk_caches));
-  lines.add('libvirt_domain_memory_stats_hugetlb_pgalloc_total', labels, balloon.hugetlb_pgalloc);
-  lines.add('libvirt_domain_memory_stats_hugetlb_pgfail_total', labels, balloon.hugetlb_pgfail);
-  lines.add('libvirt_domain_memory_stats_rss_bytes', labels, kib(balloon.rss));
-  lines.add(
-    'libvirt_domain_memory_stats_used_percent',
-    labels,
-    usedPercent(balloon.available, balloon.usable),
+  lines.addTable(memoryColumns, () => rows.filter(([{ domain }]) => domain.id >= 0));
+  lines.addTable(vcpuColumns, () => rows.flatMap(vcpuRows));
+  lines.addTable(blockColumns, () => rows.flatMap(([{ blocks }, labels]) => deviceRows(blocks, labels)));
+  lines.addTable(interfaceColumns, () => rows.flatMap(([{ nets }, labels]) => deviceRows(nets, labels)));
+}
+
+function renderState(lines: Lines, labels: string, state: unknown): void {
+  if (typeof state !== 'number') return;
+  const words = stateWords[state] ?? 'unknown';
+  lines.add('libvirt_domain_info_state', `${labels},${label('state_desc', words)}`, state);
+}
+
+function vcpuRows([{ vcpus }, labels]: Row<VmSample>): Row<VcpuStats>[] {
+  return [...vcpus.entries()].flatMap(([index, vcpu]): Row<VcpuStats>[] =>
+    vcpu ? [[vcpu, `${labels},vcpu="${index}"`]] : [],
   );
 }
+
+/** Devices go by their name; of layers of one disk (a backing chain) the first, which is the one in use, counts. */
+function deviceRows<S extends { name?: unknown }>(
+  devices: readonly (S | undefined)[],
+  labels: string,
+): Row<S>[] {
+  const named = devices.filter((device) => typeof device?.name === 'string') as S[];
+  return eachOnce(named, ({ name }) => `${labels},${label('target_device', name as string)}`);
+}
+
+const vmColumns: Columns<VmSample> = [
+  ['libvirt_domain_timed_out', (vm) => (vm.busy ? 1 : 0)],
+  ['libvirt_domain_info_maximum_memory_bytes', (vm) => bytes(vm.balloon.maximum)],
+  ['libvirt_domain_info_memory_usage_bytes', (vm) => bytes(vm.balloon.current)],
+  ['libvirt_domain_info_virtual_cpus', (vm) => vm.vcpu.current],
+  ['libvirt_domain_info_cpu_time_seconds_total', (vm) => seconds(vm.cpu.time)],
+  ['libvirt_domain_cpu_user_seconds_total', (vm) => seconds(vm.cpu.user)],
+  ['libvirt_domain_cpu_system_seconds_total', (vm) => seconds(vm.cpu.system)],
+  ['libvirt_domain_vcpu_current', (vm) => vm.vcpu.current],
+  ['libvirt_domain_vcpu_maximum', (vm) => vm.vcpu.maximum],
+];
+
+const memoryColumns: Columns<VmSample> = [
+  ['libvirt_domain_memory_stats_current_balloon_bytes', ({ balloon }) => bytes(balloon.current)],
+  ['libvirt_domain_memory_stats_maximum_bytes', ({ balloon }) => bytes(balloon.maximum)],
+  ['libvirt_domain_memory_stats_swap_in_bytes', ({ balloon }) => bytes(balloon.swap_in)],
+  ['libvirt_domain_memory_stats_swap_out_bytes', ({ balloon }) => bytes(balloon.swap_out)],
+  ['libvirt_domain_memory_stats_major_fault_total', ({ balloon }) => balloon.major_fault],
+  ['libvirt_domain_memory_stats_minor_fault_total', ({ balloon }) => balloon.minor_fault],
+  ['libvirt_domain_memory_stats_unused_bytes', ({ balloon }) => bytes(balloon.unused)],
+  ['libvirt_domain_memory_stats_available_bytes', ({ balloon }) => bytes(balloon.available)],
+  ['libvirt_domain_memory_stats_usable_bytes', ({ balloon }) => bytes(balloon.usable)],
+  ['libvirt_domain_memory_stats_last_update_timestamp_seconds', ({ balloon }) => balloon['last-update']],
+  ['libvirt_domain_memory_stats_disk_caches_bytes', ({ balloon }) => bytes(balloon.disk_caches)],
+  ['libvirt_domain_memory_stats_hugetlb_pgalloc_total', ({ balloon }) => balloon.hugetlb_pgalloc],
+  ['libvirt_domain_memory_stats_hugetlb_pgfail_total', ({ balloon }) => balloon.hugetlb_pgfail],
+  ['libvirt_domain_memory_stats_rss_bytes', ({ balloon }) => bytes(balloon.rss)],
+  [
+    'libvirt_domain_memory_stats_used_percent',
+    ({ balloon }) => usedPercent(balloon.available, balloon.usable),
+  ],
+];
+
+const vcpuColumns: Columns<VcpuStats> = [
+  ['libvirt_domain_vcpu_state', (vcpu) => vcpu.state],
+  ['libvirt_domain_vcpu_time_seconds_total', (vcpu) => seconds(vcpu.time)],
+  ['libvirt_domain_vcpu_wait_seconds_total', (vcpu) => seconds(vcpu.wait)],
+  ['libvirt_domain_vcpu_delay_seconds_total', (vcpu) => seconds(vcpu.delay)],
+];
+
+const blockColumns: Columns<BlockStats> = [
+  ['libvirt_domain_block_stats_read_bytes_total', (block) => block['rd.bytes']],
+  ['libvirt_domain_block_stats_read_requests_total', (block) => block['rd.reqs']],
+  ['libvirt_domain_block_stats_read_time_seconds_total', (block) => seconds(block['rd.times'])],
+  ['libvirt_domain_block_stats_write_bytes_total', (block) => block['wr.bytes']],
+  ['libvirt_domain_block_stats_write_requests_total', (block) => block['wr.reqs']],
+  ['libvirt_domain_block_stats_write_time_seconds_total', (block) => seconds(block['wr.times'])],
+  ['libvirt_domain_block_stats_flush_requests_total', (block) => block['fl.reqs']],
+  ['libvirt_domain_block_stats_flush_time_seconds_total', (block) => seconds(block['fl.times'])],
+  ['libvirt_domain_block_stats_capacity_bytes', (block) => block.capacity],
+  ['libvirt_domain_block_stats_allocation_bytes', (block) => block.allocation],
+  ['libvirt_domain_block_stats_physicalsize_bytes', (block) => block.physical],
+];
+
+const interfaceColumns: Columns<NetStats> = [
+  ['libvirt_domain_interface_stats_receive_bytes_total', (net) => net['rx.bytes']],
+  ['libvirt_domain_interface_stats_receive_packets_total', (net) => net['rx.pkts']],
+  ['libvirt_domain_interface_stats_receive_errors_total', (net) => net['rx.errs']],
+  ['libvirt_domain_interface_stats_receive_drops_total', (net) => net['rx.drop']],
+  ['libvirt_domain_interface_stats_transmit_bytes_total', (net) => net['tx.bytes']],
+  ['libvirt_domain_interface_stats_transmit_packets_total', (net) => net['tx.pkts']],
+  ['libvirt_domain_interface_stats_transmit_errors_total', (net) => net['tx.errs']],
+  ['libvirt_domain_interface_stats_transmit_drops_total', (net) => net['tx.drop']],
+];
 
 function usedPercent(available: unknown, usable: unknown): number | undefined {
   if (typeof available !== 'number' || typeof usable !== 'number' || available <= 0) return undefined;
   return (available - usable) / (available / 100);
 }
 
-function renderVcpu(lines: Lines, labels: string, vcpu: VcpuStats): void {
-  lines.add('libvirt_domain_vcpu_state', labels, vcpu.state);
-  lines.add('libvirt_domain_vcpu_time_seconds_total', labels, seconds(vcpu.time));
-  lines.add('libvirt_domain_vcpu_wait_seconds_total', labels, seconds(vcpu.wait));
-  lines.add('libvirt_domain_vcpu_delay_seconds_total', labels, seconds(vcpu.delay));
-}
-
-/** Devices go by their name; of layers of one disk (a backing chain) the first, which is the one in use, counts. */
-function renderDevices<S extends { name?: unknown }>(
-  lines: Lines,
-  labels: string,
-  devices: readonly (S | undefined)[],
-  render: (lines: Lines, labels: string, device: S) => void,
-): void {
-  const seen = new Set<string>();
-  for (const device of devices) {
-    if (typeof device?.name !== 'string') continue;
-    const target = label('target_device', device.name);
-    if (seen.has(target)) continue;
-    seen.add(target);
-    render(lines, `${labels},${target}`, device);
-  }
-}
-
-function renderBlock(lines: Lines, labels: string, block: BlockStats): void {
-  lines.add('libvirt_domain_block_stats_read_bytes_total', labels, block['rd.bytes']);
-  lines.add('libvirt_domain_block_stats_read_requests_total', labels, block['rd.reqs']);
-  lines.add('libvirt_domain_block_stats_read_time_seconds_total', labels, seconds(block['rd.times']));
-  lines.add('libvirt_domain_block_stats_write_bytes_total', labels, block['wr.bytes']);
-  lines.add('libvirt_domain_block_stats_write_requests_total', labels, block['wr.reqs']);
-  lines.add('libvirt_domain_block_stats_write_time_seconds_total', labels, seconds(block['wr.times']));
-  lines.add('libvirt_domain_block_stats_flush_requests_total', labels, block['fl.reqs']);
-  lines.add('libvirt_domain_block_stats_flush_time_seconds_total', labels, seconds(block['fl.times']));
-  lines.add('libvirt_domain_block_stats_capacity_bytes', labels, block.capacity);
-  lines.add('libvirt_domain_block_stats_allocation_bytes', labels, block.allocation);
-  lines.add('libvirt_domain_block_stats_physicalsize_bytes', labels, block.physical);
-}
-
-function renderInterface(lines: Lines, labels: string, net: NetStats): void {
-  lines.add('libvirt_domain_interface_stats_receive_bytes_total', labels, net['rx.bytes']);
-  lines.add('libvirt_domain_interface_stats_receive_packets_total', labels, net['rx.pkts']);
-  lines.add('libvirt_domain_interface_stats_receive_errors_total', labels, net['rx.errs']);
-  lines.add('libvirt_domain_interface_stats_receive_drops_total', labels, net['rx.drop']);
-  lines.add('libvirt_domain_interface_stats_transmit_bytes_total', labels, net['tx.bytes']);
-  lines.add('libvirt_domain_interface_stats_transmit_packets_total', labels, net['tx.pkts']);
-  lines.add('libvirt_domain_interface_stats_transmit_errors_total', labels, net['tx.errs']);
-  lines.add('libvirt_domain_interface_stats_transmit_drops_total', labels, net['tx.drop']);
-}
-
-function times(value: unknown, factor: number): number | undefined {
-  return typeof value === 'number' ? value * factor : undefined;
+function bytes(kib: unknown): number | undefined {
+  return typeof kib === 'number' ? kib * bytesPerKib : undefined;
 }
 
 function seconds(ns: unknown): number | undefined {

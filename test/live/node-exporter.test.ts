@@ -5,7 +5,7 @@ import { systemClock } from '../../src/core/clock.js';
 import { silentLog } from '../../src/core/log.js';
 import type { CollectorName } from '../../src/inventory/collectors.js';
 import type { HostPoll } from '../../src/inventory/host.js';
-import { hostPage, type Part } from '../../src/metrics/page.js';
+import { HostPages, type Part } from '../../src/metrics/page.js';
 import { renderSystem } from '../../src/metrics/render-system.js';
 import type { HostFiles } from '../../src/pollers/poller.js';
 import { type SystemSample, systemPoller } from '../../src/pollers/system.js';
@@ -97,7 +97,7 @@ async function polled(previous?: SystemSample, collectors?: CollectorName[]): Pr
 
 function pageOf(sample: SystemSample): string {
   const part: Part = (lines) => renderSystem(lines, 'here', sample);
-  return hostPage('here', [part]);
+  return new HostPages().page([part]).bytes.toString();
 }
 
 function byKey(page: string): Map<string, Series> {

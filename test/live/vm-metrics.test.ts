@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Lab, type LabHost, raiseLab } from '../../lab/lab.js';
 import { systemClock } from '../../src/core/clock.js';
 import { LibvirtClient } from '../../src/libvirt/client.js';
-import { hostPage } from '../../src/metrics/page.js';
+import { HostPages } from '../../src/metrics/page.js';
 import { renderVms } from '../../src/metrics/render-vms.js';
 import type { HostReaders } from '../../src/pollers/poller.js';
 import { type VmsSample, vmsPoller } from '../../src/pollers/vms.js';
@@ -127,7 +127,8 @@ function find(series: Series[], name: string, labels: Record<string, string>): S
   );
 }
 
-const pageOf = (sample: VmsSample) => hostPage(host.name, [(lines) => renderVms(lines, host.name, sample)]);
+const pageOf = (sample: VmsSample) =>
+  new HostPages().page([(lines) => renderVms(lines, host.name, sample)]).bytes.toString();
 
 describe('VMs beside virsh', () => {
   it.each(['web-1', 'old-1'])('every figure of %s is that of virsh domstats', async (vm) => {

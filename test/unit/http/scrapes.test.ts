@@ -30,7 +30,7 @@ async function serve(over: Partial<HttpSources> = {}): Promise<string> {
       async *fleetPage() {
         yield Buffer.from('a 1\n');
       },
-      hostPage: () => 'b 1\n',
+      hostPage: () => ({ bytes: Buffer.from('b 1\n'), release: () => {} }),
       collectorPage: async (format) => `c 1\n${format === 'openmetrics' ? '# EOF\n' : ''}`,
       sdHosts: () => [],
       scraped: (page, outcome, _durationMs, bytes) => scrapes.push([page, outcome, bytes]),
@@ -97,6 +97,23 @@ describe('a page', () => {
     const answer = Buffer.concat(parts);
     expect(gunzipSync(answer.subarray(answer.indexOf('\r\n\r\n') + 4)).toString()).toBe('a 1\n');
   });
+
+  it.each(['gzip', 'identity'])(
+    'of a host in %s is given back when it is not read any more',
+    async (coding) => {
+      const bytes = Buffer.from('b 1\n'.repeat(100_000));
+      const text = bytes.toString();
+      let released = 0;
+      const release = () => {
+        released++;
+        bytes.fill('x');
+      };
+      const url = await serve({ hostPage: () => ({ bytes, release }) });
+      const answer = await fetch(`${url}/metrics/hosts/kvm-1`, { headers: { 'accept-encoding': coding } });
+      expect((await answer.text()) === text).toBe(true);
+      expect(released).toBe(1);
+    },
+  );
 
   it('answers HEAD without a text', async () => {
     const answer = await fetch(`${await serve()}/metrics`, { method: 'HEAD' });

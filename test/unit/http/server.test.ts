@@ -16,7 +16,8 @@ const sources: HttpSources = {
     yield Buffer.from('node_load1{instance="kvm-1"} 1\n');
     yield Buffer.from('outrigger_store_up 1\n');
   },
-  hostPage: (name) => (name === 'kvm-1' ? 'node_load1 1\n' : undefined),
+  hostPage: (name) =>
+    name === 'kvm-1' ? { bytes: Buffer.from('node_load1 1\n'), release: () => {} } : undefined,
   collectorPage: async () => 'outrigger_store_up 1\n',
   sdHosts: () => [{ name: 'kvm-1', labels: { rack: 'r1' } }],
   scraped: () => {},

@@ -4,14 +4,15 @@ import { expect, it } from 'vitest';
 import { compats, renameLabels } from '../../../src/metrics/compat.js';
 import type { Lines } from '../../../src/metrics/exposition.js';
 import { families } from '../../../src/metrics/families.js';
-import { fleetPage, hostPage } from '../../../src/metrics/page.js';
+import { fleetPage } from '../../../src/metrics/page.js';
+import { hostPage } from './fixtures.js';
 import { parseSeries, parseTypes } from './parse.js';
 
 const { tinkoff } = compats;
-const host = 'instance="h"';
 const evil = 'domain="a\\"},instance=\\"x\\",storage_pool=\\"y"';
 
 function write(lines: Lines): void {
+  const host = lines.host('h');
   lines.add('libvirt_domain_info_state', `${host},${evil},state_desc="running"`, 1);
   lines.add('libvirt_domain_openstack_info', `${host},domain="vm",instance_id="u",flavor_name="f"`, 1);
   lines.add('libvirt_storage_pool_capacity_bytes', `${host},storage_pool="images"`, 7);
@@ -32,18 +33,18 @@ const expected = [
 ];
 
 it('a page of one host has the names and labels of the table, and types under these names', () => {
-  const page = hostPage('h', [write], 'text', tinkoff);
+  const page = hostPage([write], 'text', tinkoff);
   expect(parseSeries(page)).toEqual(expect.arrayContaining(expected));
   expect(parseSeries(page)).toHaveLength(expected.length);
   expect(new Set(parseTypes(page).keys())).toEqual(new Set(expected.map(({ name }) => name)));
 });
 
 it.each([Number.POSITIVE_INFINITY, 1])(
-  'so has the page of the fleet, with %d characters held',
-  async (heldCharsMax) => {
+  'so has the page of the fleet, with %d bytes held',
+  async (heldBytesMax) => {
     let page = '';
     const { signal } = new AbortController();
-    const options = { signal, format: 'openmetrics', heldCharsMax, compat: tinkoff } as const;
+    const options = { signal, format: 'openmetrics', heldBytesMax, compat: tinkoff } as const;
     for await (const chunk of fleetPage(() => [{ kind: 'any', write }], options)) page += chunk;
     const withInstance = expected.map((one) => ({ ...one, labels: { instance: 'h', ...one.labels } }));
     expect(parseSeries(page)).toEqual(expect.arrayContaining(withInstance));

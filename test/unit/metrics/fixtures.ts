@@ -1,7 +1,8 @@
 // Samples as pollers return them, for tests of rendering.
 import type { DomainStats } from '../../../src/libvirt/stats.js';
-import { Lines } from '../../../src/metrics/exposition.js';
-import { type FleetPageOptions, fleetPage, type Part } from '../../../src/metrics/page.js';
+import type { Compat } from '../../../src/metrics/compat.js';
+import { type Format, Lines } from '../../../src/metrics/exposition.js';
+import { type FleetPageOptions, fleetPage, HostPages, type Part } from '../../../src/metrics/page.js';
 import type { SystemSample } from '../../../src/pollers/system.js';
 import type { VmSample } from '../../../src/pollers/vms.js';
 
@@ -200,6 +201,11 @@ export function rendered(part: Part): ReadonlyMap<string, string> {
   return new Map(
     [...lines.written().keys()].map((name) => [name, Buffer.concat(lines.take(name)).toString()]),
   );
+}
+
+/** The page of a host. */
+export function hostPage(parts: Iterable<Part>, format?: Format, compat?: Compat): string {
+  return new HostPages(compat).page(parts, format).bytes.toString();
 }
 
 /** The page of a fleet, whole. */

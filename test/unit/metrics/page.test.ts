@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { label } from '../../../src/metrics/exposition.js';
 import { families } from '../../../src/metrics/families.js';
 import { renderHostState } from '../../../src/metrics/host-state.js';
-import { type FleetPart, fleetPage, hostPage, type Part } from '../../../src/metrics/page.js';
+import { type FleetPart, fleetPage, HostPages, type Part } from '../../../src/metrics/page.js';
 import { renderDetails } from '../../../src/metrics/render-details.js';
 import { renderGuest } from '../../../src/metrics/render-guest.js';
 import { renderSystem } from '../../../src/metrics/render-system.js';
@@ -10,7 +10,7 @@ import { renderVms } from '../../../src/metrics/render-vms.js';
 import type { DetailsSample } from '../../../src/pollers/details.js';
 import type { GuestSample } from '../../../src/pollers/guest.js';
 import type { VmSample } from '../../../src/pollers/vms.js';
-import { fleetText, running, stopped, systemSample } from './fixtures.js';
+import { fleetText, hostPage, running, stopped, systemSample } from './fixtures.js';
 import { openMetricsComplaints } from './openmetrics.js';
 import { parseSeries, seriesKey } from './parse.js';
 
@@ -127,13 +127,30 @@ describe('a page', () => {
     async (format) => {
       const parts = [...evilHost('kvm-1'), ...evilHost('kvm-2')];
       expect(twice(await fleetText(parts, { format }))).toEqual([]);
-      expect(twice(hostPage('kvm-1', evilHost('kvm-1'), format))).toEqual([]);
+      expect(twice(hostPage(evilHost('kvm-1'), format))).toEqual([]);
     },
   );
 
+  it('of a host has nothing of the page before it, not even where that broke off', () => {
+    const pages = new HostPages();
+    const broken: Part = () => {
+      throw new Error('broken');
+    };
+    const small: Part[] = [(lines) => renderVms(lines, 'kvm-2', { takenAtMs: 0, vms: [running('b')] })];
+    const read = pages.page(evilHost('kvm-1'));
+    const held = pages.page(evilHost('kvm-1'));
+    const text = held.bytes.toString();
+    read.release();
+    expect(() => pages.page([...evilHost('kvm-2'), broken])).toThrow('broken');
+    const next = pages.page(small);
+    expect(next.bytes.buffer).toBe(read.bytes.buffer);
+    expect(next.bytes.toString()).toBe(hostPage(small));
+    expect(held.bytes.toString()).toBe(text);
+  });
+
   it('is OpenMetrics when asked, with the same series', async () => {
-    const text = hostPage('kvm-1', evilHost('kvm-1'));
-    const open = hostPage('kvm-1', evilHost('kvm-1'), 'openmetrics');
+    const text = hostPage(evilHost('kvm-1'));
+    const open = hostPage(evilHost('kvm-1'), 'openmetrics');
     expect(openMetricsComplaints(open)).toEqual([]);
     expect(parseSeries(open)).toEqual(parseSeries(text));
     expect(open).toContain('# TYPE node_vmstat_pgfault unknown\n');
@@ -145,16 +162,16 @@ describe('a page', () => {
     const every: Part = (lines) => {
       for (const name of families.keys()) lines.add(name, label('instance', 'h'), 1);
     };
-    expect(openMetricsComplaints(hostPage('h', [every], 'openmetrics'))).toEqual([]);
+    expect(openMetricsComplaints(hostPage([every], 'openmetrics'))).toEqual([]);
   });
 });
 
 describe('the page of a fleet that is too large to hold', () => {
-  it.each([1, 1_000, 20_000, 60_000])('is the same when %d characters may be held', async (heldCharsMax) => {
+  it.each([1, 1_000, 20_000, 60_000])('is the same when %d bytes may be held', async (heldBytesMax) => {
     const parts = fleetOf(40);
     const whole = await fleetText(parts);
     expect(whole.length).toBeGreaterThan(200_000);
-    expect(await fleetText(parts, { heldCharsMax })).toBe(whole);
+    expect(await fleetText(parts, { heldBytesMax })).toBe(whole);
   });
 
   it('takes a pass for every family at the most', async () => {
@@ -166,7 +183,7 @@ describe('the page of a fleet that is too large to hold', () => {
       return parts.map((write) => ({ kind: 'any', write }));
     };
     let text = '';
-    for await (const chunk of fleetPage(passed, { signal, format: 'text', heldCharsMax: 1 })) text += chunk;
+    for await (const chunk of fleetPage(passed, { signal, format: 'text', heldBytesMax: 1 })) text += chunk;
     expect(passes).toBe(1 + (text.match(/^# TYPE /gm)?.length ?? 0));
   });
 
@@ -183,7 +200,7 @@ describe('the page of a fleet that is too large to hold', () => {
     const parts = [part('a', 'node_load1', 1), part('b', 'libvirt_up', 1), part('b', 'node_load1', 2)];
     const { signal } = new AbortController();
     let text = '';
-    for await (const chunk of fleetPage(() => parts, { signal, format: 'text', heldCharsMax: 1 }))
+    for await (const chunk of fleetPage(() => parts, { signal, format: 'text', heldBytesMax: 1 }))
       text += chunk;
     expect(parseSeries(text)).toHaveLength(3);
     expect(asked).toEqual(['a', 'b', 'b', 'b', 'b', 'a', 'b', 'b']);
@@ -194,7 +211,7 @@ describe('the page of a fleet that is too large to hold', () => {
     const { signal } = new AbortController();
     const parts = () => fleetOf(passes++ % 3).map((write) => ({ kind: 'any', write }));
     let text = '';
-    for await (const chunk of fleetPage(parts, { signal, format: 'text', heldCharsMax: 1 })) text += chunk;
+    for await (const chunk of fleetPage(parts, { signal, format: 'text', heldBytesMax: 1 })) text += chunk;
     expect(twice(text)).toEqual([]);
   });
 

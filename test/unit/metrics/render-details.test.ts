@@ -1,11 +1,11 @@
 // What changes seldom, as series: labels of the peers, nothing twice, nothing that libvirt did not say.
 import { describe, expect, it } from 'vitest';
-import { hostPage } from '../../../src/metrics/page.js';
 import { renderDetails } from '../../../src/metrics/render-details.js';
 import { renderDomainJobs } from '../../../src/metrics/render-domain-jobs.js';
 import type { DetailsSample, DomainEntry } from '../../../src/pollers/details.js';
 import { type DiskDetails, type LimitName, readDomainDetails } from '../../../src/pollers/details-domain.js';
 import type { DomainJob } from '../../../src/pollers/domain-jobs.js';
+import { hostPage } from './fixtures.js';
 import { parseSeries, seriesKey } from './parse.js';
 
 const disk = (target: string, over: Partial<DiskDetails> = {}): DiskDetails => ({
@@ -29,7 +29,7 @@ const sampleOf = (over: Partial<DetailsSample>): DetailsSample => ({
 });
 
 const seriesOf = (over: Partial<DetailsSample>) =>
-  parseSeries(hostPage('kvm-01', [(lines) => renderDetails(lines, 'kvm-01', sampleOf(over))]));
+  parseSeries(hostPage([(lines) => renderDetails(lines, 'kvm-01', sampleOf(over))]));
 
 const named = (series: ReturnType<typeof seriesOf>, name: string) =>
   series.filter((one) => one.name === name);
@@ -148,9 +148,7 @@ describe("libvirt's own jobs", () => {
   });
   const page = (jobs: DomainJob[]) => {
     const domains = jobs.map((job, index) => ({ name: `vm-${index}`, job }));
-    return parseSeries(
-      hostPage('kvm-01', [(lines) => renderDomainJobs(lines, 'kvm-01', { takenAtMs: 0, domains })]),
-    );
+    return parseSeries(hostPage([(lines) => renderDomainJobs(lines, 'kvm-01', { takenAtMs: 0, domains })]));
   };
   const remaining = 'libvirt_domain_job_info_time_remaining_seconds';
 

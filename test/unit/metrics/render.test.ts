@@ -7,14 +7,14 @@ import {
   vmstatNames,
 } from '../../../src/metrics/families-system.js';
 import { type HostStateView, renderHostState } from '../../../src/metrics/host-state.js';
-import { hostPage, type Part } from '../../../src/metrics/page.js';
+import type { Part } from '../../../src/metrics/page.js';
 import { renderSystem } from '../../../src/metrics/render-system.js';
 import { renderVms } from '../../../src/metrics/render-vms.js';
 import { netstatFields, sockstatFields } from '../../../src/pollers/proc/netstat.js';
 import { vmstatFields } from '../../../src/pollers/proc/vmstat.js';
 import type { SystemSample } from '../../../src/pollers/system.js';
 import type { VmSample } from '../../../src/pollers/vms.js';
-import { fleetText, rendered, running, stopped, systemSample } from './fixtures.js';
+import { fleetText, hostPage, rendered, running, stopped, systemSample } from './fixtures.js';
 import { parseSeries, seriesKey } from './parse.js';
 import { promtoolComplaints } from './promtool.js';
 
@@ -67,7 +67,7 @@ describe('a page', async () => {
   });
 
   it('of one host is clean too, and is the same without the instance', () => {
-    const page = hostPage('kvm-01', host('kvm-01'));
+    const page = hostPage(host('kvm-01'));
     const inherited =
       /^node_(memory|netstat)_\S+ metric names should be written in 'snake_case' not 'camelCase'$/;
     expect(promtoolComplaints(page).filter((line) => !inherited.test(line))).toEqual([]);
@@ -109,7 +109,7 @@ describe('a page', async () => {
 
   it('cannot be led astray by a label that looks like the instance', () => {
     const evil = running('{instance="kvm-01",x="1"}');
-    const page = hostPage('kvm-01', [vmsPart('kvm-01', [evil])]);
+    const page = hostPage([vmsPart('kvm-01', [evil])]);
     expect(page).toContain('libvirt_domain_vcpu_current{domain="{instance=\\"kvm-01\\",x=\\"1\\"}"} 2\n');
   });
 });

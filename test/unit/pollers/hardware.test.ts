@@ -2,11 +2,11 @@
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../../src/core/clock.js';
 import { HostError } from '../../../src/core/errors.js';
-import { hostPage } from '../../../src/metrics/page.js';
 import { renderSystem } from '../../../src/metrics/render-system.js';
 import { type SystemSample, systemPoller } from '../../../src/pollers/system.js';
 import { FakeClock } from '../../support/fake-clock.js';
 import { aHost } from '../../support/host.js';
+import { hostPage } from '../metrics/fixtures.js';
 import { FakeFiles } from './fake-files.js';
 
 class CountedFiles extends FakeFiles {
@@ -45,7 +45,7 @@ async function linesOf(texts: Record<string, string>, links: Record<string, stri
   for (const [path, target] of Object.entries(links)) files.links.set(path, target);
   const sample = await poll(files);
   expect(sample.problems).toEqual([]);
-  return hostPage('h', [(lines) => renderSystem(lines, 'h', sample)])
+  return hostPage([(lines) => renderSystem(lines, 'h', sample)])
     .trimEnd()
     .split('\n')
     .filter((line) => !/^(#|node_(scrape_collector|selinux)_)/.test(line))
