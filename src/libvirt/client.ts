@@ -7,6 +7,7 @@ import { withDeadline } from '../core/deadline.js';
 import { asHostError, HostError } from '../core/errors.js';
 import { type Log, silentLog } from '../core/log.js';
 import { type CallFigures, Calls } from './calls.js';
+import { DomainLists } from './domain-list.js';
 import { LibvirtError, libvirtCode } from './errors.js';
 import { EventBuffer, type LifecycleEvent, lifecycleEvent, rebootEvent } from './events.js';
 import { Keepalive, type KeepaliveOptions, keepaliveDefault, keepaliveProcedure } from './keepalive.js';
@@ -74,7 +75,8 @@ export class LibvirtClient implements AsyncDisposable {
   // A reply is decoded before the next frame is asked for.
   readonly #frames = new FrameReader({ lend: true });
   readonly #stats: Procedure<{ doms: never[]; stats: number; flags: number }, DomainStats[]>;
-  /** Those of the newest answer. */
+  readonly #lists = new DomainLists();
+  /** Those of the newest statistics. */
   #domains: readonly DomainRef[] = [];
   /** Libvirt before 4.5 does not know `nowait`. */
   #statsFlags: number = statsFlag.nowait;
@@ -159,14 +161,12 @@ export class LibvirtClient implements AsyncDisposable {
   }
 
   /** `flags`: which ones. A domain that `domainStats` told of is the same object here: many samples name it, and hold it once. */
-  async listDomains(flags: number, options: CallOptions = {}): Promise<DomainRef[]> {
-    const args = { needResults: 1, flags };
-    const { domains } = await this.call(procedures.connectListAllDomains, args, options);
-    const known = new Map(this.#domains.map((domain) => [domain.uuid, domain]));
-    return domains.map((domain) => {
-      const same = known.get(domain.uuid);
-      return same?.id === domain.id && same.name === domain.name ? same : domain;
-    });
+  listDomains(flags: number, options: CallOptions = {}): Promise<readonly DomainRef[]> {
+    const procedure = {
+      ...procedures.connectListAllDomains,
+      result: { read: (reader: XdrReader) => this.#lists.read(flags, reader, this.#domains) },
+    };
+    return this.call(procedure, { needResults: 1, flags }, options);
   }
 
   /**

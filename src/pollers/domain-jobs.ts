@@ -1,7 +1,7 @@
 // Polls what libvirt does with each running VM: migration, save, dump, backup. Such a job neither tells of its beginning by
 // an event nor makes the VM busy for the poll of the VMs, because libvirt lets figures be asked beside it, so each running
-// VM is asked for it: one that has a job at each interval, the others some at a time, each within a minute or so on a large
-// host. Without a job libvirt answers at once, from memory. It refuses to wait for one that is stuck: that one has no figures.
+// VM is asked for it: one that has a job at each interval, the others some at a time, each within two minutes or so on a
+// large host. Without a job libvirt answers at once, from memory. It refuses to wait for one that is stuck: that one has no figures.
 import { inTurns } from '../core/in-turns.js';
 import { listDomainsFlag, procedures } from '../libvirt/procedures.js';
 import type { Poller } from './poller.js';
@@ -36,9 +36,9 @@ export type DomainJobsSample = {
   round?: number;
 };
 
-/** VMs without a job that are asked in one poll: these many, or a fourth of them when that is more. */
-const idleAskedMin = 16;
-const idleRounds = 4;
+/** VMs without a job that are asked in one poll: these many, or an eighth of them when that is more. */
+const idleAskedMin = 8;
+const idleRounds = 8;
 const noJob = 0;
 /** For all that have none: what libvirt says beside its kind are figures of nothing. */
 const idle: DomainJob = Object.freeze({

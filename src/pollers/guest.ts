@@ -64,7 +64,7 @@ export const guestPoller: Poller<GuestSample> = {
 };
 
 /** A paused VM is left out: its agent cannot answer, and is none the worse for it. */
-async function runningVms(readers: HostReaders, { signal }: PollContext): Promise<DomainRef[]> {
+async function runningVms(readers: HostReaders, { signal }: PollContext): Promise<readonly DomainRef[]> {
   const options = { timeoutMs: listTimeoutMs, signal };
   return await readers.libvirt().listDomains(listDomainsFlag.running, options);
 }

@@ -294,6 +294,10 @@ it('lists domains, each as the object that the newest stats named it with, while
   const listed = await client.listDomains(2);
   expect(listed).toEqual([restarted, web]);
   expect(listed[1]).toBe(stats[0]?.domain);
+  expect(await client.listDomains(2)).toBe(listed);
+  peer.on(procedures.connectListAllDomains, () => ({ domains: [web], ret: 1 }));
+  expect(await client.listDomains(1)).toEqual([web]);
+  expect(await client.listDomains(2)).toEqual([web]);
 });
 
 describe('closing', () => {
