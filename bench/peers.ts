@@ -27,12 +27,14 @@ const simHosts = 50;
 const memorySteps = 3;
 const guestStartMs = 180_000;
 const guestBootMs = 600_000;
-const labRounds = { connects: 2, polls: 8, warmConnects: 20, warmPolls: 400 };
+const labRounds = { connects: 2, polls: 20, warmConnects: 100, warmPolls: 1_000 };
 const simRounds = { connects: 20, polls: 10, warmConnects: 60, warmPolls: 600 };
 
 const ours = [
   process.execPath,
   '--expose-gc',
+  // Where room for young objects (MiB) is as large as what the few old ones of so small a process may grow by, V8 never stops marking.
+  '--max-semi-space-size=4',
   '--import',
   'tsx',
   fileURLToPath(new URL('peers/ours.ts', import.meta.url)),

@@ -2,14 +2,13 @@
 // them stays, whatever happens. It refuses to measure a service that did not start.
 import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { FleetArgument, FleetOrder, FleetReady } from './fleet.js';
 import { childrenOf, nameOf } from './proc.js';
 
-/** As in the first line of the bin, which is not read here. */
-const nodeFlags = ['--max-semi-space-size=48'];
 const bin = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const probe = new URL('./probe.mjs', import.meta.url).href;
 const startTimeoutMs = 120_000;
@@ -83,7 +82,7 @@ export class ServiceProcess implements AsyncDisposable {
   constructor(inventoryFile: string, dataDir: string, intervalMs: number) {
     this.dataDir = dataDir;
     const kept = Object.entries(process.env).filter(([name]) => !/^(AGENT_|NODE_OPTIONS$)/.test(name));
-    this.child = spawn(process.execPath, [...nodeFlags, '--import', probe, bin, 'run'], {
+    this.child = spawn(process.execPath, [...nodeFlags(), '--import', probe, bin, 'run'], {
       env: {
         ...Object.fromEntries(kept),
         AGENT_INVENTORY: inventoryFile,
@@ -173,4 +172,10 @@ async function ended(child: ChildProcess, signal: 'SIGTERM'): Promise<void> {
   const late = setTimeout(() => child.kill('SIGKILL'), endTimeoutMs);
   await over;
   clearTimeout(late);
+}
+
+/** Those of the first line of the bin, after the name of Node. */
+function nodeFlags(): string[] {
+  const [line = ''] = readFileSync(bin, 'utf8').split('\n', 1);
+  return line.split(' ').slice(3);
 }

@@ -23,7 +23,7 @@ export const usage = `npm run bench:scale -- [options]
   --vms 50                    of each host
   --minutes 5                 of the steady window
   --interval 15               seconds between polls
-  --scrape 15                 seconds in which each host's page is asked for once; 0: never. Default: the interval
+  --scrape 60                 seconds in which each host's page is asked for once, 60 as Prometheus does by itself; 0: never
   --case all                  ${caseNames.join(', ')} or all; several with commas
   --markdown                  tables alone, for docs/performance.md
   --out bench/results         folder for JSON and CPU profiles`;
@@ -37,7 +37,7 @@ export function readOptions(args: readonly string[]): ScaleOptions {
       vms: { type: 'string', default: '50' },
       minutes: { type: 'string', default: '5' },
       interval: { type: 'string', default: '15' },
-      scrape: { type: 'string' },
+      scrape: { type: 'string', default: '60' },
       case: { type: 'string', default: 'all' },
       markdown: { type: 'boolean', default: false },
       out: { type: 'string', default: 'bench/results' },
@@ -49,8 +49,7 @@ export function readOptions(args: readonly string[]): ScaleOptions {
     vms: number('--vms', values.vms, 1, 1_000),
     windowMs: number('--minutes', values.minutes, 0.1, 600) * 60_000,
     intervalMs: intervalS * 1000,
-    scrapeMs:
-      values.scrape === undefined ? intervalS * 1000 : number('--scrape', values.scrape, 0, 3600) * 1000,
+    scrapeMs: number('--scrape', values.scrape, 0, 3600) * 1000,
     cases: casesOf(values.case),
     markdown: values.markdown,
     out: values.out,

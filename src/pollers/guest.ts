@@ -85,7 +85,7 @@ class Round {
   #broken: unknown;
   #judged = 0;
 
-  constructor({ clock, signal, host, previous, changed }: PollContext<GuestSample>, domains: DomainRef[]) {
+  constructor({ clock, signal, host, previous, changed }: PollContext<GuestSample>, domains: readonly DomainRef[]) {
     this.#clock = clock;
     this.#signal = signal;
     this.#intervalMs = host.poll.guestMs ?? askAgainMs;
