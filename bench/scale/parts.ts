@@ -10,10 +10,9 @@ export type CpuProfile = {
 type Part = string;
 /** The first pattern that fits a file's URL says whose it is. */
 const partOfFile: readonly (readonly [RegExp, Part])[] = [
-  [
-    /node_modules\/ssh2\/lib\/protocol\/SFTP|dist\/ssh\/(files|file-reader|sftp-session|local-files)\./,
-    'SFTP',
-  ],
+  [/dist\/ssh\/(files|file-reader|sftp-session|sftp-requests|sftp-wire|local-files)\./, 'SFTP'],
+  // Writes of a turn, to hosts and to the store.
+  [/dist\/core\/batched-writes\./, 'socket writes'],
   [/node_modules\/(ssh2|asn1|node-ssh|cpu-features|bcrypt-pbkdf)\/|dist\/ssh\//, 'SSH'],
   [/dist\/libvirt\//, 'libvirt decode'],
   [/dist\/pollers\/(proc|sys|system|collect|filesystems|part-reader|rare)/, 'host figures decode'],

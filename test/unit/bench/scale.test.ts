@@ -22,7 +22,7 @@ describe('parts of a CPU profile', () => {
         { id: 4, callFrame: frame('(idle)') },
         {
           id: 5,
-          callFrame: frame('read', 'file:///a/node_modules/ssh2/lib/protocol/SFTP.js'),
+          callFrame: frame('read', 'file:///a/dist/ssh/sftp-session.js'),
           children: [6],
         },
         { id: 6, callFrame: frame('record', 'file:///a/dist/libvirt/stats.js') },
