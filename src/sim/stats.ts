@@ -3,7 +3,7 @@
 
 import type { DomainRef } from '../libvirt/procedures.js';
 import { statsFlag } from '../libvirt/stats.js';
-import { int, string, struct, typedParamNumber, uuid } from '../libvirt/wire/codec.js';
+import { typedParamNumber } from '../libvirt/wire/codec.js';
 import { XdrWriter } from '../libvirt/wire/xdr.js';
 import { levelOf, totalOf } from './drift.js';
 import type { SimHost } from './host.js';
@@ -12,7 +12,6 @@ import type { SimVm } from './vm.js';
 /** VIR_DOMAIN_STATS_*, by bit. */
 const group = { state: 1, cpu: 2, balloon: 4, vcpu: 8, net: 16, block: 32, dirtyrate: 512 } as const;
 
-const domain = struct<DomainRef>({ name: string, uuid, id: int });
 type ParamType = keyof typeof typedParamNumber & ('int' | 'uint' | 'llong' | 'ullong' | 'string');
 
 /** A field's name and type as they are sent. */
@@ -38,6 +37,7 @@ function headsOfEach<T>(make: (index: number) => T): (index: number) => T {
 }
 
 const roomBytesMin = 256 * 1024;
+const uuidBytes = 16;
 const twoTo32 = 4_294_967_296;
 
 /** Room that each reply is written into, one after the other. */
@@ -66,6 +66,25 @@ class Params {
     this.#at += bytes.length;
   }
 
+  string(value: string): void {
+    const length = Buffer.byteLength(value);
+    const padding = -length & 3;
+    this.uint(length);
+    this.#grow(length + padding);
+    this.#bytes.write(value, this.#at);
+    this.#at += length;
+    this.#bytes.fill(0, this.#at, this.#at + padding);
+    this.#at += padding;
+  }
+
+  domain({ name, uuid, id }: DomainRef): void {
+    this.string(name);
+    this.#grow(uuidBytes);
+    this.#at += this.#bytes.write(uuid.replaceAll('-', ''), this.#at, uuidBytes, 'hex');
+    // -1 where it does not run.
+    this.uint(id >>> 0);
+  }
+
   /** Where `count` will stand; it begins anew. */
   beginCount(): number {
     this.count = 0;
@@ -89,10 +108,8 @@ class Params {
   }
 
   text({ bytes }: Head, value: string): void {
-    const writer = new XdrWriter();
-    writer.string(value);
     this.raw(bytes);
-    this.raw(writer.finish());
+    this.string(value);
     this.count++;
   }
 
@@ -119,9 +136,7 @@ export function allDomainStats(
   params.begin();
   params.uint(vms.length);
   for (const vm of vms) {
-    const writer = new XdrWriter();
-    domain.write(writer, vm.ref);
-    params.raw(writer.finish());
+    params.domain(vm.ref);
     const at = params.beginCount();
     writeVm(host, vm, wanted, nowMs, (flags & statsFlag.nowait) !== 0 && vm.stuck);
     params.endCount(at);
