@@ -1,6 +1,6 @@
 // How figures move: each is a function of a seed and of the time, computed when it is asked for, so that a fleet that nobody
 // asks costs nothing. A counter is the integral of a rate that swings and stays positive, so it never goes back.
-import { seededRandom } from './random.js';
+import { randomAt } from './random.js';
 
 export type Drift = { perS: number; periodMs: number; phase: number };
 
@@ -10,11 +10,10 @@ const periodSpanMs = 20 * 60_000;
 
 /** Rates between a half and one and a half of `perS`, each with a rhythm of its own. */
 export function driftOf(seed: number, perS: number): Drift {
-  const random = seededRandom(seed);
   return {
-    perS: perS * (0.5 + random()),
-    periodMs: periodMinMs + random() * periodSpanMs,
-    phase: random() * 2 * Math.PI,
+    perS: perS * (0.5 + randomAt(seed, 0)),
+    periodMs: periodMinMs + randomAt(seed, 1) * periodSpanMs,
+    phase: randomAt(seed, 2) * 2 * Math.PI,
   };
 }
 

@@ -89,16 +89,21 @@ const socketTable =
   '   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n';
 
 function eachCpu({ cpus }: SimHost, line: (cpu: number) => string): string {
-  return Array.from({ length: cpus }, (_, cpu) => line(cpu)).join('');
+  let lines = '';
+  for (let cpu = 0; cpu < cpus; cpu++) lines += line(cpu);
+  return lines;
 }
 
 function count(host: SimHost, what: string, nowMs: number, perS: number): number {
+  if (perS === 0) return 0;
   return totalOf(driftOf(seedOf(host.seed, what), perS), nowMs);
 }
 
 function level(host: SimHost, what: string, nowMs: number): number {
   return levelOf(driftOf(seedOf(host.seed, what), 1), nowMs);
 }
+
+const cpuColumns = 10;
 
 /** The columns of one CPU, whose times add up to the host's uptime. */
 function cpuTimes(host: SimHost, cpu: number, nowMs: number): number[] {
@@ -118,7 +123,9 @@ function cpuTimes(host: SimHost, cpu: number, nowMs: number): number[] {
 
 function stat(host: SimHost, nowMs: number): string {
   const each = Array.from({ length: host.cpus }, (_, cpu) => cpuTimes(host, cpu, nowMs));
-  const all = each.reduce((sum, times) => sum.map((total, column) => total + (times[column] ?? 0)));
+  const all = new Array<number>(cpuColumns).fill(0);
+  for (const times of each)
+    for (let at = 0; at < cpuColumns; at++) all[at] = (all[at] ?? 0) + (times[at] ?? 0);
   const btime = Math.floor((host.clock.wallMs() - nowMs) / 1000);
   return `cpu  ${all.join(' ')}
 ${each.map((times, cpu) => `cpu${cpu} ${times.join(' ')}\n`).join('')}intr ${count(host, 'intr', nowMs, 9_000)} 0
@@ -372,11 +379,12 @@ function tables(host: SimHost, nowMs: number, all: readonly Table[]): string {
   return rows.join('');
 }
 
+const softnetZeros = Array.from({ length: 11 }, () => '00000000').join(' ');
+
 function softnet(host: SimHost, nowMs: number): string {
   return eachCpu(host, (cpu) => {
     const packets = count(host, `softnet${cpu}`, nowMs, 60) % 2 ** 32;
-    const zeros = Array.from({ length: 11 }, () => '00000000').join(' ');
-    return `${packets.toString(16).padStart(8, '0')} ${zeros} ${cpu.toString(16).padStart(8, '0')}\n`;
+    return `${packets.toString(16).padStart(8, '0')} ${softnetZeros} ${cpu.toString(16).padStart(8, '0')}\n`;
   });
 }
 

@@ -2,13 +2,16 @@
 
 /** mulberry32: numbers in [0, 1). */
 export function seededRandom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
+  let drawn = 0;
+  return () => randomAt(seed, drawn++);
+}
+
+/** The number that `seededRandom(seed)` gives after `drawn` others, without making anything. */
+export function randomAt(seed: number, drawn: number): number {
+  const state = (seed + Math.imul(drawn + 1, 0x6d2b79f5)) | 0;
+  let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+  mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)) ^ mixed;
+  return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
 }
 
 /** FNV-1a of a name, mixed with a seed: what belongs to that name and to no other. */

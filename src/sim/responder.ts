@@ -141,9 +141,10 @@ class Responder {
     if (this.#hung || this.#stream.destroyed) return;
     try {
       if (frame.program !== program.remote || !known) throw this.#unknown(frame);
-      const writer = new XdrWriter();
-      known.result.write(writer, this.#result(known, this.#argumentsOf(frame, known)));
-      this.#reply({ ...frame, type: frameType.reply, status: frameStatus.ok }, writer.finish());
+      const result = this.#result(known, this.#argumentsOf(frame, known));
+      // Statistics come encoded, in room that the next ones use again.
+      const payload = Buffer.isBuffer(result) ? result : encoded(known, result);
+      this.#reply({ ...frame, type: frameType.reply, status: frameStatus.ok }, payload);
     } catch (error) {
       const refusal =
         error instanceof Refusal
@@ -250,11 +251,12 @@ class Responder {
   }
 
   #reply(header: Omit<Frame, 'payload'>, payload: Buffer): void {
+    const bytes = encodeFrame(header, payload);
     if (!this.#o.outOfOrder) {
-      this.#send(header, payload);
+      this.#write(bytes);
       return;
     }
-    const send = () => this.#send(header, payload);
+    const send = () => this.#write(bytes);
     if (this.#held) {
       this.#held.push(send);
       return;
@@ -268,10 +270,20 @@ class Responder {
   }
 
   #send(header: Omit<Frame, 'payload'>, payload: Buffer): void {
+    this.#write(encodeFrame(header, payload));
+  }
+
+  #write(bytes: Buffer): void {
     if (this.#stream.destroyed || this.#hung) return;
-    this.#stream.write(encodeFrame(header, payload));
+    this.#stream.write(bytes);
     if (this.#stream.writableLength > unreadBytesMax) this.#stream.destroy();
   }
+}
+
+function encoded(known: Declared, result: unknown): Buffer {
+  const writer = new XdrWriter();
+  known.result.write(writer, result);
+  return writer.finish();
 }
 
 type Connection = {

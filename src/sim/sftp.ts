@@ -1,6 +1,7 @@
 // SFTP version 3, read-only, on a session channel: what OpenSSH's internal-sftp -R does for our client, statvfs@openssh.com
-// included. (ssh2's own server cannot announce extensions.) A file's text is made at a read from its start and kept in the handle,
-// so that pieces of one reading belong together. Writes are refused; handles, packets and paths are bounded.
+// included. (ssh2's own server cannot announce extensions.) A file's text is made at a read from its start and kept until its end was
+// read, so that pieces of one reading belong together. The replies of one turn leave together, as OpenSSH's do. Writes are refused;
+// handles, packets and paths are bounded.
 import type { Duplex } from 'node:stream';
 import type { FaultAction, Faults } from './faults.js';
 import { type Node, nodeAt, spaceAt } from './files.js';
@@ -45,8 +46,10 @@ const handlesMax = 1_024;
 const pathBytesMax = 4_096;
 const namesAtATime = 256;
 const statvfs = 'statvfs@openssh.com';
+const noBytes = Buffer.alloc(0);
 
-type Handle = { node: Node; text?: Buffer; names?: string[] };
+/** `textBytes`: of the last text, also when it is no longer kept. */
+type Handle = { node: Node; text?: Buffer | undefined; textBytes?: number; names?: string[] };
 
 export function serveSftp(stream: Duplex, host: SimHost, faults: Faults): void {
   new SftpServer(stream, host, faults);
@@ -58,8 +61,10 @@ class SftpServer {
   readonly #faults: Faults;
   readonly #handles = new Map<number, Handle>();
   #nextHandle = 1;
-  #held = Buffer.alloc(0);
+  #held: Buffer = noBytes;
   #hung = false;
+  /** Replies of this turn. */
+  #replies: Buffer[] = [];
 
   constructor(stream: Duplex, host: SimHost, faults: Faults) {
     this.#stream = stream;
@@ -80,7 +85,7 @@ class SftpServer {
       this.#take(new Packet(bytes.subarray(4, 4 + length)));
       bytes = bytes.subarray(4 + length);
     }
-    this.#held = Buffer.from(bytes);
+    this.#held = bytes.length === 0 ? noBytes : Buffer.from(bytes);
   }
 
   #take(request: Packet): void {
@@ -164,12 +169,15 @@ class SftpServer {
         this.#status(id, status.failure);
         return;
       case 'garbage':
+        this.#flush();
         this.#stream.write(Buffer.alloc(64, 0xff));
         return;
       case 'hang':
+        this.#flush();
         this.#hung = true;
         return;
       case 'close':
+        this.#flush();
         this.#stream.destroy();
         return;
       default:
@@ -223,13 +231,25 @@ class SftpServer {
       this.#status(id, status.failure);
       return;
     }
-    if (offset === 0 || !handle.text) handle.text = Buffer.from(handle.node.text());
-    const piece = handle.text.subarray(offset, offset + Math.min(length, readBytesMax));
+    if (offset > 0 && offset >= (handle.textBytes ?? Number.POSITIVE_INFINITY)) {
+      this.#status(id, status.eof);
+      return;
+    }
+    const kept = offset === 0 ? undefined : handle.text;
+    const text = kept ?? Buffer.from(handle.node.text());
+    const piece = text.subarray(offset, offset + Math.min(length, readBytesMax));
+    handle.textBytes = text.length;
+    handle.text = offset + piece.length < text.length ? text : undefined;
     if (piece.length === 0) {
       this.#status(id, status.eof);
       return;
     }
-    this.#reply(packet.data, uint(id), uint(piece.length), piece);
+    const head = Buffer.allocUnsafe(13);
+    head.writeUInt32BE(9 + piece.length, 0);
+    head[4] = packet.data;
+    head.writeUInt32BE(id, 5);
+    head.writeUInt32BE(piece.length, 9);
+    this.#send(head, piece);
   }
 
   #readDirectory(id: number, number: number): void {
@@ -268,13 +288,32 @@ class SftpServer {
   }
 
   #status(id: number, code: number): void {
-    this.#reply(packet.status, uint(id), uint(code), text(''), text(''));
+    const bytes = Buffer.allocUnsafe(21);
+    bytes.writeUInt32BE(17, 0);
+    bytes[4] = packet.status;
+    bytes.writeUInt32BE(id, 5);
+    bytes.writeUInt32BE(code, 9);
+    // No message, in no language.
+    bytes.fill(0, 13);
+    this.#send(bytes);
   }
 
   #reply(type: number, ...parts: Buffer[]): void {
-    if (this.#hung || this.#stream.destroyed) return;
     const length = parts.reduce((sum, part) => sum + part.length, 1);
-    this.#stream.write(Buffer.concat([uint(length), Buffer.from([type]), ...parts], length + 4));
+    this.#send(uint(length), Buffer.of(type), ...parts);
+  }
+
+  #send(...bytes: Buffer[]): void {
+    if (this.#hung || this.#stream.destroyed) return;
+    if (this.#replies.length === 0) process.nextTick(() => this.#flush());
+    this.#replies.push(...bytes);
+  }
+
+  #flush(): void {
+    if (this.#replies.length === 0) return;
+    const replies = this.#replies;
+    this.#replies = [];
+    if (!this.#stream.destroyed) this.#stream.write(Buffer.concat(replies));
   }
 }
 

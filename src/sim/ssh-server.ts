@@ -3,6 +3,7 @@
 // elsewhere, passwords, and more connections than a host has.
 import { createServer, type Socket, type Server as TcpServer } from 'node:net';
 import ssh2, { type AuthContext, type Connection, type Server as SshServerType } from 'ssh2';
+import { batchWrites } from '../core/batched-writes.js';
 import type { Faults } from './faults.js';
 import { sockets } from './files.js';
 import type { SimHost } from './host.js';
@@ -77,6 +78,7 @@ export class SimSshd {
 
   #accept(socket: Socket): void {
     socket.on('error', () => socket.destroy());
+    batchWrites(socket);
     if (this.#sockets.size >= connectionsMax) return void socket.destroy();
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));

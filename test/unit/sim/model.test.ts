@@ -6,6 +6,7 @@ import { driftOf, levelOf, totalOf } from '../../../src/sim/drift.js';
 import { type Fault, Faults } from '../../../src/sim/faults.js';
 import { SimHost } from '../../../src/sim/host.js';
 import { procFiles } from '../../../src/sim/proc.js';
+import { randomAt, seededRandom } from '../../../src/sim/random.js';
 import { allDomainStats } from '../../../src/sim/stats.js';
 import { plain } from '../../support/domstats.js';
 import { FakeClock } from '../../support/fake-clock.js';
@@ -33,10 +34,28 @@ describe('drift', () => {
   });
 });
 
+describe('chance', () => {
+  it('is mulberry32, drawn one after the other or at once', () => {
+    const random = seededRandom(1);
+    const drawn = [random(), random(), random()];
+    expect(drawn).toEqual([0, 1, 2].map((index) => randomAt(1, index)));
+    expect(drawn).toEqual([0.6270739405881613, 0.002735721180215478, 0.5274470399599522]);
+  });
+});
+
 describe('a host', () => {
   it('is the same for the same seed and time, and another for another seed', () => {
     expect(statsOf(aHost())).toEqual(statsOf(aHost()));
     expect(statsOf(aHost())).not.toEqual(statsOf(aHost(new FakeClock(), 4)));
+  });
+
+  it('says whole figures of any number of VMs, and again in the same room', () => {
+    const [small, large] = [aHost(), aHost(new FakeClock(), 3, 1_000)];
+    const before = statsOf(small);
+    const told = statsOf(large);
+    expect(told.map(({ domain }) => domain)).toEqual([...large.vms].map(({ ref }) => ref));
+    expect(told.every(({ cpu }) => cpu.time !== undefined)).toBe(true);
+    expect(statsOf(small)).toEqual(before);
   });
 
   it('moves with the clock; a VM that stands still does not', async () => {
