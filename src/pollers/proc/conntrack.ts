@@ -18,20 +18,24 @@ const linesMax = 8192;
 /** The fields above, summed over the CPUs. */
 export function parseConntrackStat(text: string, problem: Problem): Record<string, number> {
   const sums = hostileRecord<number>();
+  const values: number[] = [];
   let names: string[] | undefined;
+  let columns: number[] = [];
   for (const line of boundedLines(text, linesMax, problem)) {
     if (!names) {
-      names = fields(line);
+      const heading = fields(line);
+      names = heading;
+      columns = conntrackFields.map((field) => heading.indexOf(field));
       continue;
     }
-    const values = hexAll(line);
-    if (values?.length !== names.length) {
+    if (!hexAll(line, values) || values.length !== names.length) {
       problem(`bad line ${line}`);
       continue;
     }
-    for (const field of conntrackFields) {
-      const value = values[names.indexOf(field)];
-      if (value !== undefined) sums[field] = (sums[field] ?? 0) + value;
+    for (let index = 0; index < conntrackFields.length; index += 1) {
+      const field = conntrackFields[index];
+      const value = values[columns[index] ?? -1];
+      if (field !== undefined && value !== undefined) sums[field] = (sums[field] ?? 0) + value;
     }
   }
   return sums;

@@ -19,15 +19,20 @@ const columnsMin = 9;
 
 export function parseSoftnet(text: string, problem: Problem): Softnet[] {
   const cpus = new Map<number, Softnet>();
+  const columns: number[] = [];
   let number = 0;
   for (const line of boundedLines(text, linesMax, problem)) {
-    const columns = hexAll(line);
-    if (!columns || columns.length < columnsMin) {
+    if (!hexAll(line, columns) || columns.length < columnsMin) {
       problem(`bad line ${line}`);
       continue;
     }
-    const [processed = 0, dropped = 0, timesSqueezed = 0] = columns;
-    const [cpuCollision = 0, receivedRps, flowLimitCount, backlogLength, index] = columns.slice(8);
+    const [processed = 0, dropped = 0, timesSqueezed = 0, , , , , , cpuCollision = 0] = columns;
+    const [receivedRps, flowLimitCount, backlogLength, index] = [
+      columns[9],
+      columns[10],
+      columns[11],
+      columns[12],
+    ];
     // CPUs that are off have no line: newer kernels say whose line it is.
     const cpu = index ?? number;
     number += 1;

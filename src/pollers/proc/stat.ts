@@ -59,7 +59,7 @@ export function parseStat(text: string, problem: Problem): KernelStat {
   const stat: KernelStat = { cpus: [] };
   const seen = new Set<number>();
   for (const line of boundedLines(text, linesMax, problem)) {
-    const end = line.search(/[ \t]/);
+    const end = line.indexOf(' ');
     const name = end === -1 ? line : line.slice(0, end);
     if (/^cpu\d{1,6}$/.test(name)) {
       const times = cpuTimes(Number(name.slice(3)), unsignedAll(line, name.length, order.length));
@@ -81,9 +81,9 @@ export function parseStat(text: string, problem: Problem): KernelStat {
 function cpuTimes(cpu: number, ticks: readonly number[] | undefined): CpuTimes | undefined {
   if (!ticks || ticks.length < timesMin) return undefined;
   const times: CpuTimes = { cpu, user: 0, nice: 0, system: 0, idle: 0 };
-  for (const [index, value] of ticks.entries()) {
+  for (let index = 0; index < ticks.length; index += 1) {
     const field = order[index];
-    if (field) times[field] = value / ticksPerSecond;
+    if (field) times[field] = (ticks[index] ?? 0) / ticksPerSecond;
   }
   return times;
 }
