@@ -3,7 +3,7 @@
 import { HostError } from '../core/errors.js';
 import { recurring } from '../core/recurring.js';
 import { type FilesystemStats, fileLimits, fileTooLarge, tooManyEntries } from './file-reader.js';
-import { type SftpRequests, unlessEof, wanted } from './sftp-requests.js';
+import { type Request, type SftpRequests, unlessEof, wanted } from './sftp-requests.js';
 import { encode, MalformedSftp, replyType, type SftpReply } from './sftp-wire.js';
 
 type Handle = {
@@ -11,7 +11,12 @@ type Handle = {
   /** Bytes of each read of the last whole reading: where to expect the pieces and the end this time. */
   layout: readonly number[] | undefined;
   inUse: boolean;
+  /** The one who waits to use it next. */
+  onFree?: () => void;
 };
+
+/** Who waits for a text. */
+export type Reader = { done: (text: string) => void; failed: (error: unknown) => void };
 
 const firstReadBytes = 32 * 1024;
 const readBytesMin = 512;
@@ -28,6 +33,8 @@ export class SftpSession {
   readonly #requests: SftpRequests;
   /** In order of use, oldest first. */
   readonly #handles = new Map<string, Handle>();
+  /** Of readings that are more than one round trip, by path. */
+  readonly #turns = new Map<string, Promise<unknown>>();
 
   constructor(requests: SftpRequests) {
     this.#host = requests.host;
@@ -52,10 +59,52 @@ export class SftpSession {
     return this.#requests.ask(path, bytes, take);
   }
 
-  /** Reads with a handle that stays open for the next time. A handle that went stale is opened anew, once. */
-  async readKept(path: string, bytesMax: number): Promise<string> {
+  /**
+   * Reads with a handle that stays open for the next time: in one round trip and without any promise when the file has the size
+   * of the last time. A handle that went stale is opened anew, once.
+   */
+  readKept(path: string, bytesMax: number, reader: Reader): void {
+    const handle = this.#handles.get(path);
+    if (this.ended || !handle?.layout || handle.inUse || this.#turns.has(path)) {
+      this.#inTurn(path, () => this.#readAnew(path, bytesMax)).then(
+        (text) => reader.done(text),
+        (error: unknown) => reader.failed(error),
+      );
+      return;
+    }
+    this.#begin(path, handle);
+    const end = (text: string | undefined, error?: Error) => {
+      free(handle);
+      if (text !== undefined) reader.done(text);
+      else if (error && this.ended) reader.failed(error);
+      else {
+        if (error) this.#drop(path, handle);
+        else handle.layout = undefined;
+        this.readKept(path, bytesMax, reader);
+      }
+    };
+    new Rereading(path, handle, handle.layout, bytesMax, end).ask(this.#requests);
+  }
+
+  /** One reader of a handle at a time: /proc keeps a position in it. */
+  async #inTurn<T>(path: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#turns.get(path) ?? Promise.resolve();
+    const mine = before.then(work, work);
+    this.#turns.set(path, mine);
+    try {
+      return await mine;
+    } finally {
+      if (this.#turns.get(path) === mine) this.#turns.delete(path);
+    }
+  }
+
+  async #readAnew(path: string, bytesMax: number): Promise<string> {
     const kept = this.#handles.get(path);
-    if (kept) {
+    if (kept?.inUse)
+      await new Promise<void>((resolve) => {
+        kept.onFree = resolve;
+      });
+    if (kept && this.#handles.get(path) === kept) {
       try {
         return await this.#use(path, kept, bytesMax);
       } catch (error) {
@@ -79,18 +128,26 @@ export class SftpSession {
   }
 
   async #use(path: string, handle: Handle, bytesMax: number): Promise<string> {
-    this.#handles.delete(path);
-    this.#handles.set(recurring(path), handle);
-    handle.inUse = true;
+    this.#begin(path, handle);
     try {
       return await this.#readWhole(path, handle, bytesMax);
     } catch (error) {
-      if (this.#handles.get(path) === handle) this.#handles.delete(path);
-      this.#close(handle.id);
+      this.#drop(path, handle);
       throw error;
     } finally {
-      handle.inUse = false;
+      free(handle);
     }
+  }
+
+  #begin(path: string, handle: Handle): void {
+    this.#handles.delete(path);
+    this.#handles.set(recurring(path), handle);
+    handle.inUse = true;
+  }
+
+  #drop(path: string, handle: Handle): void {
+    if (this.#handles.get(path) === handle) this.#handles.delete(path);
+    this.#close(handle.id);
   }
 
   #evict(): void {
@@ -129,8 +186,7 @@ export class SftpSession {
   }
 
   async #readWhole(path: string, handle: Handle, bytesMax: number): Promise<string> {
-    const pieces =
-      (await this.#readAsBefore(path, handle)) ?? (await this.#readOnward(path, handle.id, bytesMax));
+    const pieces = await this.#readOnward(path, handle.id, bytesMax);
     const whole = pieces.length === 1 && pieces[0] ? pieces[0] : Buffer.concat(pieces);
     if (whole.length > bytesMax) throw fileTooLarge(this.#host, path, bytesMax);
     handle.layout = pieces.length <= piecesMax ? pieces.map(({ length }) => length) : undefined;
@@ -145,33 +201,10 @@ export class SftpSession {
       const piece = await this.#readAt(path, id, offset, firstReadBytes);
       if (piece.length === 0) return pieces;
       pieces.push(piece);
-      if (isLast(path, piece, firstReadBytes)) return pieces;
+      if (isLast(path, piece.length, firstReadBytes)) return pieces;
       offset += piece.length;
     }
     throw fileTooLarge(this.#host, path, bytesMax);
-  }
-
-  /**
-   * All pieces and the end asked for in one round trip, on the guess that they lie where they lay the last time.
-   * Undefined when the guess was wrong: what came is then dropped, since it may be of two moments.
-   */
-  async #readAsBefore(path: string, handle: Handle): Promise<Buffer[] | undefined> {
-    const { layout, id } = handle;
-    if (!layout) return undefined;
-    const before = layout.at(-1);
-    const lastAsked = asksFor(before ?? 0);
-    const endIsKnown = before !== undefined && isLast(path, { length: before }, lastAsked);
-    const asked: Promise<Buffer>[] = [];
-    let offset = 0;
-    for (const length of endIsKnown ? layout : [...layout, 0]) {
-      asked.push(this.#readAt(path, id, offset, asksFor(length)));
-      offset += length;
-    }
-    const pieces = await Promise.all(asked);
-    const end = pieces.pop();
-    if (!end || !pieces.every((piece, index) => piece.length === layout[index])) return undefined;
-    if (!endIsKnown) return end.length === 0 ? pieces : undefined;
-    return isLast(path, end, lastAsked) ? [...pieces, end] : undefined;
   }
 
   async list(path: string): Promise<string[]> {
@@ -217,6 +250,11 @@ export class SftpSession {
 
 const nothing = Buffer.alloc(0);
 
+function free(handle: Handle): void {
+  handle.inUse = false;
+  handle.onFree?.();
+}
+
 /** In the order of OpenSSH's PROTOCOL, 3.4. */
 function filesystemOf(reply: SftpReply): FilesystemStats {
   const fields = wanted(reply, replyType.extended);
@@ -246,6 +284,94 @@ function filesystemOf(reply: SftpReply): FilesystemStats {
   };
 }
 
+/**
+ * A reading of a kept handle: all pieces and the end asked for in one round trip, on the guess that they lie where they lay the
+ * last time. When the guess was wrong, what came is dropped, since it may be of two moments.
+ */
+class Rereading implements Request {
+  readonly path: string;
+  readonly #handle: Handle;
+  readonly #layout: readonly number[];
+  readonly #bytesMax: number;
+  /** Undefined without an error: the guess was wrong. */
+  readonly #end: (text: string | undefined, error?: Error) => void;
+  readonly #endIsKnown: boolean;
+  readonly #count: number;
+  #left: number;
+  #firstId = 0;
+  #pieces: Buffer[] | undefined;
+  #isAsBefore = true;
+  #lastBytes = 0;
+
+  constructor(
+    path: string,
+    handle: Handle,
+    layout: readonly number[],
+    bytesMax: number,
+    end: (text: string | undefined, error?: Error) => void,
+  ) {
+    const last = layout.at(-1);
+    this.path = path;
+    this.#handle = handle;
+    this.#layout = layout;
+    this.#bytesMax = bytesMax;
+    this.#end = end;
+    this.#endIsKnown = last !== undefined && isLast(path, last, asksFor(last));
+    this.#count = layout.length + (this.#endIsKnown ? 0 : 1);
+    this.#left = this.#count;
+  }
+
+  ask(requests: SftpRequests): void {
+    let offset = 0;
+    for (let index = 0; index < this.#count; index += 1) {
+      const length = this.#layout[index] ?? 0;
+      const id = requests.askRead(this, this.#handle.id, offset, asksFor(length));
+      if (index === 0) this.#firstId = id;
+      offset += length;
+    }
+  }
+
+  settle(reply: SftpReply): void {
+    if (this.#left === 0) return;
+    const index = (reply.id - this.#firstId) >>> 0;
+    const expected = this.#layout[index] ?? 0;
+    const data = unlessEof(reply, replyType.data);
+    const bytes = data?.dataBytes ?? 0;
+    const asked = asksFor(expected);
+    if (bytes > asked) throw new MalformedSftp('more data than was asked for');
+    const mayGrow = this.#endIsKnown && index === this.#count - 1;
+    if (mayGrow ? !isLast(this.path, bytes, asked) : bytes !== expected) this.#isAsBefore = false;
+    if (mayGrow) this.#lastBytes = bytes;
+    if (this.#count === 1) {
+      const text = data?.text() ?? '';
+      this.#left = 0;
+      this.#finish(bytes, text);
+      return;
+    }
+    this.#pieces ??= new Array<Buffer>(this.#count).fill(nothing);
+    if (data) this.#pieces[index] = data.data();
+    this.#left -= 1;
+    if (this.#left > 0) return;
+    const whole = Buffer.concat(this.#pieces);
+    this.#finish(whole.length, this.#isAsBefore ? whole.toString('utf8') : '');
+  }
+
+  reject(error: Error): void {
+    if (this.#left === 0) return;
+    this.#left = 0;
+    this.#end(undefined, error);
+  }
+
+  #finish(bytes: number, text: string): void {
+    const isSound = this.#isAsBefore && bytes <= this.#bytesMax;
+    const last = this.#layout.length - 1;
+    if (isSound && this.#endIsKnown && this.#layout[last] !== this.#lastBytes) {
+      this.#handle.layout = [...this.#layout.slice(0, last), this.#lastBytes];
+    }
+    this.#end(isSound ? text : undefined);
+  }
+}
+
 function handleOf(reply: SftpReply): string {
   return wanted(reply, replyType.handle).handle();
 }
@@ -259,9 +385,9 @@ function asksFor(expected: number): number {
  * given as many lines at a time as fit in a page, so that a short piece may have more behind it; but where half a page was left,
  * the next line would have fit.
  */
-function isLast(path: string, piece: { length: number }, asked: number): boolean {
-  if (piece.length === 0 || piece.length >= asked) return piece.length === 0;
-  return piece.length < pageBytes / 2 || /^\/(sys|proc\/sys)\//.test(path);
+function isLast(path: string, bytes: number, asked: number): boolean {
+  if (bytes === 0 || bytes >= asked) return bytes === 0;
+  return bytes < pageBytes / 2 || /^\/(sys|proc\/sys)\//.test(path);
 }
 
 function isTooLarge(error: unknown): boolean {
