@@ -19,32 +19,36 @@ type Parse<T> = (text: string, problem: Problem) => T;
 type Shared = { reading: Promise<unknown>; troubled: boolean };
 
 /** What all collectors of one poll share. */
-export type PollReads = {
-  files: HostFiles;
-  problems: Problems;
-  signal: AbortSignal;
+export class PollReads {
+  readonly files: HostFiles;
+  readonly problems: Problems;
   /** By path: a path has one parser. */
-  read: Map<string, Shared>;
-};
+  readonly read = new Map<string, Shared>();
+  readonly file: ReadOptions;
+  /** Attributes that are read in each poll, and others. */
+  readonly often: ReadOptions;
+  readonly once: ReadOptions;
+
+  constructor(files: HostFiles, problems: Problems, signal: AbortSignal) {
+    this.files = files;
+    this.problems = problems;
+    this.file = { bytesMax: fileBytesMax, timeoutMs: readTimeoutMs, signal };
+    this.often = { bytesMax: attributeBytesMax, timeoutMs: readTimeoutMs, signal };
+    this.once = { ...this.often, once: true };
+  }
+}
 
 export class PartReader {
   readonly #poll: PollReads;
-  readonly #shared: Shared[] = [];
-  readonly #file: ReadOptions;
-  readonly #often: ReadOptions;
-  readonly #once: ReadOptions;
+  #shared: Shared[] | undefined;
 
   constructor(poll: PollReads) {
     this.#poll = poll;
-    const { signal } = poll;
-    this.#file = { bytesMax: fileBytesMax, timeoutMs: readTimeoutMs, signal };
-    this.#often = { bytesMax: attributeBytesMax, timeoutMs: readTimeoutMs, signal };
-    this.#once = { bytesMax: attributeBytesMax, timeoutMs: readTimeoutMs, signal, once: true };
   }
 
   /** Whether something that this collector asked for could not be read or understood. */
   get troubled(): boolean {
-    return this.#shared.some(({ troubled }) => troubled);
+    return this.#shared?.some(({ troubled }) => troubled) ?? false;
   }
 
   /** Undefined when the file is absent, or unreadable (a problem). A connection that broke fails the poll. */
@@ -54,7 +58,8 @@ export class PartReader {
       shared = this.#parsed(path, parse);
       this.#poll.read.set(path, shared);
     }
-    this.#shared.push(shared);
+    if (this.#shared) this.#shared.push(shared);
+    else this.#shared = [shared];
     return shared.reading as Promise<T | undefined>;
   }
 
@@ -63,7 +68,7 @@ export class PartReader {
       shared.troubled = true;
       this.#poll.problems.add(problem);
     };
-    const reading = this.#poll.files.read(path, this.#file).then(
+    const reading = this.#poll.files.read(path, this.#poll.file).then(
       (text) => parse(text, (what) => complain(`${path}: ${what}`)),
       (error: unknown) => absent(error, complain),
     );
@@ -76,12 +81,14 @@ export class PartReader {
    * for what their device does not have. `often`: its file is kept open for the next poll.
    */
   attribute(path: string, { often = false } = {}): Promise<string | undefined> {
-    return this.#poll.files.read(path, often ? this.#often : this.#once).then(withoutNewline, absent);
+    return this.#poll.files
+      .read(path, often ? this.#poll.often : this.#poll.once)
+      .then(withoutNewline, absent);
   }
 
   /** Those of the names in a directory that match, in their order; undefined when there is no such directory. */
   async names(path: string, pattern: RegExp): Promise<string[] | undefined> {
-    const names = await this.#poll.files.list(path, this.#file).catch(absent);
+    const names = await this.#poll.files.list(path, this.#poll.file).catch(absent);
     return names
       ?.filter((name) => pattern.test(name))
       .slice(0, entriesMax)
@@ -90,7 +97,7 @@ export class PartReader {
 
   /** Where a symbolic link points, as written. */
   link(path: string): Promise<string | undefined> {
-    return this.#poll.files.readlink(path, this.#file).catch(absent);
+    return this.#poll.files.readlink(path, this.#poll.file).catch(absent);
   }
 }
 

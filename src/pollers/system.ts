@@ -6,7 +6,7 @@ import { setMaxListeners } from 'node:events';
 import { type CollectorName, collectorNames } from '../inventory/collectors.js';
 import type { CollectorRun, Kernel, SystemFigures } from './collect.js';
 import { collectors } from './collectors.js';
-import { PartReader, type PollReads } from './part-reader.js';
+import { PartReader, PollReads } from './part-reader.js';
 import type { HostFiles, PollContext, Poller } from './poller.js';
 import { Problems } from './problems.js';
 import type { KernelStat } from './proc/stat.js';
@@ -47,7 +47,7 @@ export const systemPoller: Poller<SystemSample> = {
     // Without Node's warning of a leak: each of some hundred reads may listen to it.
     setMaxListeners(0, signal);
     const problems = new Problems();
-    const reads: PollReads = { files: readers.files(), problems, signal, read: new Map() };
+    const reads = new PollReads(readers.files(), problems, signal);
     const bootId = await new PartReader(reads).attribute('/proc/sys/kernel/random/boot_id', { often: true });
     const before = unfinished.get(reads.files) ?? previous?.rare;
     const rare = new Rare(before, { bootId, clock, everyMs: host.poll.detailsMs });

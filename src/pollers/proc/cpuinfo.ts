@@ -22,7 +22,7 @@ export function parseCpuinfo(text: string, problem: Problem): CpuFrequency[] {
   const frequencies = new Map<number, CpuFrequency>();
   let cpu: number | undefined;
   for (const line of boundedLines(text, linesMax, problem)) {
-    const name = known.find((word) => line.startsWith(word));
+    const name = knownName(line);
     const colon = name === undefined ? -1 : line.indexOf(': ', name.length);
     if (name === undefined || colon === -1 || line.slice(name.length, colon).trim() !== '') continue;
     const words = line.slice(colon + 2);
@@ -39,4 +39,10 @@ export function parseCpuinfo(text: string, problem: Problem): CpuFrequency[] {
     frequencies.set(cpu, entry);
   }
   return [...frequencies.values()].filter(({ hertz }) => hertz > 0);
+}
+
+/** Most lines are something else. */
+function knownName(line: string): (typeof known)[number] | undefined {
+  for (const name of known) if (line.startsWith(name)) return name;
+  return undefined;
 }
