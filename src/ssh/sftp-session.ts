@@ -3,13 +3,11 @@
 import { HostError } from '../core/errors.js';
 import { recurring } from '../core/recurring.js';
 import { type FilesystemStats, fileLimits, fileTooLarge, tooManyEntries } from './file-reader.js';
-import { type Request, type SftpRequests, unlessEof, wanted } from './sftp-requests.js';
+import { type SftpRequests, unlessEof, wanted } from './sftp-requests.js';
+import { isLast, type KeptHandle, Rereading } from './sftp-rereading.js';
 import { encode, MalformedSftp, replyType, type SftpReply } from './sftp-wire.js';
 
-type Handle = {
-  id: string;
-  /** Bytes of each read of the last whole reading: where to expect the pieces and the end this time. */
-  layout: readonly number[] | undefined;
+type Handle = KeptHandle & {
   inUse: boolean;
   /** The one who waits to use it next. */
   onFree?: () => void;
@@ -19,13 +17,9 @@ type Handle = {
 export type Reader = { done: (text: string) => void; failed: (error: unknown) => void };
 
 const firstReadBytes = 32 * 1024;
-const readBytesMin = 512;
-/** More than expected is asked for, so that growth shows in the same round trip. */
-const growthBytes = 256;
 /** What a poll reads each time on a large host; a process may open 1024 files as a rule. */
 const handlesMax = 512;
 const piecesMax = 64;
-const pageBytes = 4096;
 const readOnlyFlag = 1;
 
 export class SftpSession {
@@ -284,110 +278,8 @@ function filesystemOf(reply: SftpReply): FilesystemStats {
   };
 }
 
-/**
- * A reading of a kept handle: all pieces and the end asked for in one round trip, on the guess that they lie where they lay the
- * last time. When the guess was wrong, what came is dropped, since it may be of two moments.
- */
-class Rereading implements Request {
-  readonly path: string;
-  readonly #handle: Handle;
-  readonly #layout: readonly number[];
-  readonly #bytesMax: number;
-  /** Undefined without an error: the guess was wrong. */
-  readonly #end: (text: string | undefined, error?: Error) => void;
-  readonly #endIsKnown: boolean;
-  readonly #count: number;
-  #left: number;
-  #firstId = 0;
-  #pieces: Buffer[] | undefined;
-  #isAsBefore = true;
-  #lastBytes = 0;
-
-  constructor(
-    path: string,
-    handle: Handle,
-    layout: readonly number[],
-    bytesMax: number,
-    end: (text: string | undefined, error?: Error) => void,
-  ) {
-    const last = layout.at(-1);
-    this.path = path;
-    this.#handle = handle;
-    this.#layout = layout;
-    this.#bytesMax = bytesMax;
-    this.#end = end;
-    this.#endIsKnown = last !== undefined && isLast(path, last, asksFor(last));
-    this.#count = layout.length + (this.#endIsKnown ? 0 : 1);
-    this.#left = this.#count;
-  }
-
-  ask(requests: SftpRequests): void {
-    let offset = 0;
-    for (let index = 0; index < this.#count; index += 1) {
-      const length = this.#layout[index] ?? 0;
-      const id = requests.askRead(this, this.#handle.id, offset, asksFor(length));
-      if (index === 0) this.#firstId = id;
-      offset += length;
-    }
-  }
-
-  settle(reply: SftpReply): void {
-    if (this.#left === 0) return;
-    const index = (reply.id - this.#firstId) >>> 0;
-    const expected = this.#layout[index] ?? 0;
-    const data = unlessEof(reply, replyType.data);
-    const bytes = data?.dataBytes ?? 0;
-    const asked = asksFor(expected);
-    if (bytes > asked) throw new MalformedSftp('more data than was asked for');
-    const mayGrow = this.#endIsKnown && index === this.#count - 1;
-    if (mayGrow ? !isLast(this.path, bytes, asked) : bytes !== expected) this.#isAsBefore = false;
-    if (mayGrow) this.#lastBytes = bytes;
-    if (this.#count === 1) {
-      const text = data?.text() ?? '';
-      this.#left = 0;
-      this.#finish(bytes, text);
-      return;
-    }
-    this.#pieces ??= new Array<Buffer>(this.#count).fill(nothing);
-    if (data) this.#pieces[index] = data.data();
-    this.#left -= 1;
-    if (this.#left > 0) return;
-    const whole = Buffer.concat(this.#pieces);
-    this.#finish(whole.length, this.#isAsBefore ? whole.toString('utf8') : '');
-  }
-
-  reject(error: Error): void {
-    if (this.#left === 0) return;
-    this.#left = 0;
-    this.#end(undefined, error);
-  }
-
-  #finish(bytes: number, text: string): void {
-    const isSound = this.#isAsBefore && bytes <= this.#bytesMax;
-    const last = this.#layout.length - 1;
-    if (isSound && this.#endIsKnown && this.#layout[last] !== this.#lastBytes) {
-      this.#handle.layout = [...this.#layout.slice(0, last), this.#lastBytes];
-    }
-    this.#end(isSound ? text : undefined);
-  }
-}
-
 function handleOf(reply: SftpReply): string {
   return wanted(reply, replyType.handle).handle();
-}
-
-function asksFor(expected: number): number {
-  return Math.max(readBytesMin, expected + growthBytes);
-}
-
-/**
- * Whether nothing comes after this piece. Attributes of /sys and settings of /proc/sys are given whole. Other files of /proc are
- * given as many lines at a time as fit in a page, so that a short piece may have more behind it; but where half a page was left,
- * the next line would have fit.
- */
-function isLast(path: string, bytes: number, asked: number): boolean {
-  if (bytes === 0 || bytes >= asked) return bytes === 0;
-  return bytes < pageBytes / 2 || /^\/(sys|proc\/sys)\//.test(path);
 }
 
 function isTooLarge(error: unknown): boolean {

@@ -17,10 +17,11 @@ const linesMax = 8192;
 
 /** The fields above, summed over the CPUs. */
 export function parseConntrackStat(text: string, problem: Problem): Record<string, number> {
-  const sums = hostileRecord<number>();
+  const sums = conntrackFields.map(() => 0);
   const values: number[] = [];
   let names: string[] | undefined;
   let columns: number[] = [];
+  let isEmpty = true;
   for (const line of boundedLines(text, linesMax, problem)) {
     if (!names) {
       const heading = fields(line);
@@ -32,11 +33,15 @@ export function parseConntrackStat(text: string, problem: Problem): Record<strin
       problem(`bad line ${line}`);
       continue;
     }
-    for (let index = 0; index < conntrackFields.length; index += 1) {
-      const field = conntrackFields[index];
-      const value = values[columns[index] ?? -1];
-      if (field !== undefined && value !== undefined) sums[field] = (sums[field] ?? 0) + value;
+    isEmpty = false;
+    for (let index = 0; index < sums.length; index += 1) {
+      sums[index] = (sums[index] ?? 0) + (values[columns[index] ?? -1] ?? 0);
     }
   }
-  return sums;
+  const stat = hostileRecord<number>();
+  if (isEmpty) return stat;
+  for (const [index, field] of conntrackFields.entries()) {
+    if (columns[index] !== -1) stat[field] = sums[index] ?? 0;
+  }
+  return stat;
 }

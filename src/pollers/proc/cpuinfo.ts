@@ -20,7 +20,7 @@ const hertzPerMhz = 1_000_000;
 
 export function parseCpuinfo(text: string, problem: Problem): CpuFrequency[] {
   const frequencies = new Map<number, CpuFrequency>();
-  let cpu: number | undefined;
+  let entry: CpuFrequency | undefined;
   for (const line of boundedLines(text, linesMax, problem)) {
     const name = knownName(line);
     const colon = name === undefined ? -1 : line.indexOf(': ', name.length);
@@ -29,14 +29,15 @@ export function parseCpuinfo(text: string, problem: Problem): CpuFrequency[] {
     const value = words.length <= numberCharsMax ? decimal(words) : undefined;
     if (value === undefined) continue;
     if (name === 'processor') {
-      cpu = value;
+      entry = frequencies.get(value);
+      if (entry || frequencies.size >= cpusMax) continue;
+      entry = { cpu: value, hertz: 0 };
+      frequencies.set(value, entry);
       continue;
     }
-    if (cpu === undefined || (frequencies.size >= cpusMax && !frequencies.has(cpu))) continue;
-    const entry = frequencies.get(cpu) ?? { cpu, hertz: 0 };
+    if (!entry) continue;
     if (name === 'cpu MHz') entry.hertz = value * hertzPerMhz;
     else entry[name === 'physical id' ? 'package' : 'core'] = recurring(words);
-    frequencies.set(cpu, entry);
   }
   return [...frequencies.values()].filter(({ hertz }) => hertz > 0);
 }
