@@ -12,7 +12,7 @@ export type Wait = {
   readonly onAbort: (signal: AbortSignal) => void;
 };
 
-type Listener = { readonly waits: Set<Wait>; readonly onAbort: () => void };
+type Listener = { waits: number; readonly onAbort: () => void };
 
 export class Waits {
   readonly #clock: Clock;
@@ -29,31 +29,32 @@ export class Waits {
   add(wait: Wait): void {
     this.#waits.add(wait);
     if (wait.dueMs < this.#firesAtMs) this.#fireAt(wait.dueMs);
-    if (wait.signal) this.#listen(wait.signal).waits.add(wait);
+    if (wait.signal) this.#listen(wait.signal).waits += 1;
   }
 
   delete(wait: Wait): void {
     if (!this.#waits.delete(wait)) return;
-    if (wait.signal) this.#leave(wait.signal, wait);
+    if (wait.signal) this.#leave(wait.signal);
   }
 
   #listen(signal: AbortSignal): Listener {
     const known = this.#listeners.get(signal);
     if (known) return known;
-    const waits = new Set<Wait>();
     const onAbort = () => {
       this.#listeners.delete(signal);
-      for (const wait of waits) wait.onAbort(signal);
+      for (const wait of [...this.#waits]) if (wait.signal === signal) wait.onAbort(signal);
     };
-    const listener = { waits, onAbort };
+    const listener = { waits: 0, onAbort };
     this.#listeners.set(signal, listener);
     signal.addEventListener('abort', onAbort, { once: true });
     return listener;
   }
 
-  #leave(signal: AbortSignal, wait: Wait): void {
+  #leave(signal: AbortSignal): void {
     const listener = this.#listeners.get(signal);
-    if (!listener?.waits.delete(wait) || listener.waits.size > 0) return;
+    if (!listener) return;
+    listener.waits -= 1;
+    if (listener.waits > 0) return;
     this.#listeners.delete(signal);
     signal.removeEventListener('abort', listener.onAbort);
   }

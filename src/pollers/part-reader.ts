@@ -2,6 +2,7 @@
 // is an absent part, an unreadable one a problem, and a connection that broke the end of the poll. A file that several
 // collectors want is read once a poll.
 import { HostError } from '../core/errors.js';
+import type { ReadOptions } from '../ssh/file-reader.js';
 import type { HostFiles } from './poller.js';
 import type { Problem, Problems } from './problems.js';
 
@@ -14,20 +15,32 @@ const entriesMax = 4096;
 
 type Parse<T> = (text: string, problem: Problem) => T;
 
-type Parsed<T> = { value: T | undefined; troubled: boolean };
+/** A file of this poll; `troubled` is known when it has been read. */
+type Shared = { reading: Promise<unknown>; troubled: boolean };
 
 /** What all collectors of one poll share. */
-export type PollReads = {
-  files: HostFiles;
-  problems: Problems;
-  signal: AbortSignal;
+export class PollReads {
+  readonly files: HostFiles;
+  readonly problems: Problems;
   /** By path: a path has one parser. */
-  read: Map<string, Promise<Parsed<unknown>>>;
-};
+  readonly read = new Map<string, Shared>();
+  readonly file: ReadOptions;
+  /** Attributes that are read in each poll, and others. */
+  readonly often: ReadOptions;
+  readonly once: ReadOptions;
+
+  constructor(files: HostFiles, problems: Problems, signal: AbortSignal) {
+    this.files = files;
+    this.problems = problems;
+    this.file = { bytesMax: fileBytesMax, timeoutMs: readTimeoutMs, signal };
+    this.often = { bytesMax: attributeBytesMax, timeoutMs: readTimeoutMs, signal };
+    this.once = { ...this.often, once: true };
+  }
+}
 
 export class PartReader {
   readonly #poll: PollReads;
-  #troubled = false;
+  #shared: Shared[] | undefined;
 
   constructor(poll: PollReads) {
     this.#poll = poll;
@@ -35,31 +48,32 @@ export class PartReader {
 
   /** Whether something that this collector asked for could not be read or understood. */
   get troubled(): boolean {
-    return this.#troubled;
+    return this.#shared?.some(({ troubled }) => troubled) ?? false;
   }
 
   /** Undefined when the file is absent, or unreadable (a problem). A connection that broke fails the poll. */
-  async parsed<T>(path: string, parse: Parse<T>): Promise<T | undefined> {
-    const before = this.#poll.read.get(path) as Promise<Parsed<T>> | undefined;
-    const reading = before ?? this.#parsed(path, parse);
-    this.#poll.read.set(path, reading);
-    const { value, troubled } = await reading;
-    if (troubled) this.#troubled = true;
-    return value;
+  parsed<T>(path: string, parse: Parse<T>): Promise<T | undefined> {
+    let shared = this.#poll.read.get(path);
+    if (!shared) {
+      shared = this.#parsed(path, parse);
+      this.#poll.read.set(path, shared);
+    }
+    if (this.#shared) this.#shared.push(shared);
+    else this.#shared = [shared];
+    return shared.reading as Promise<T | undefined>;
   }
 
-  async #parsed<T>(path: string, parse: Parse<T>): Promise<Parsed<T>> {
-    const { files, signal, problems } = this.#poll;
-    let troubled = false;
+  #parsed<T>(path: string, parse: Parse<T>): Shared {
     const complain = (problem: string) => {
-      troubled = true;
-      problems.add(problem);
+      shared.troubled = true;
+      this.#poll.problems.add(problem);
     };
-    const value = await this.#orAbsent(async () => {
-      const text = await files.read(path, { bytesMax: fileBytesMax, timeoutMs: readTimeoutMs, signal });
-      return parse(text, (what) => complain(`${path}: ${what}`));
-    }, complain);
-    return { value, troubled };
+    const reading = this.#poll.files.read(path, this.#poll.file).then(
+      (text) => parse(text, (what) => complain(`${path}: ${what}`)),
+      (error: unknown) => absent(error, complain),
+    );
+    const shared: Shared = { reading, troubled: false };
+    return shared;
   }
 
   /**
@@ -67,17 +81,14 @@ export class PartReader {
    * for what their device does not have. `often`: its file is kept open for the next poll.
    */
   attribute(path: string, { often = false } = {}): Promise<string | undefined> {
-    const { files, signal } = this.#poll;
-    return this.#orAbsent(async () => {
-      const options = { bytesMax: attributeBytesMax, timeoutMs: readTimeoutMs, signal, once: !often };
-      return (await files.read(path, options)).replace(/\n$/, '');
-    });
+    return this.#poll.files
+      .read(path, often ? this.#poll.often : this.#poll.once)
+      .then(withoutNewline, absent);
   }
 
   /** Those of the names in a directory that match, in their order; undefined when there is no such directory. */
   async names(path: string, pattern: RegExp): Promise<string[] | undefined> {
-    const { files, signal } = this.#poll;
-    const names = await this.#orAbsent(() => files.list(path, { timeoutMs: readTimeoutMs, signal }));
+    const names = await this.#poll.files.list(path, this.#poll.file).catch(absent);
     return names
       ?.filter((name) => pattern.test(name))
       .slice(0, entriesMax)
@@ -86,20 +97,20 @@ export class PartReader {
 
   /** Where a symbolic link points, as written. */
   link(path: string): Promise<string | undefined> {
-    const { files, signal } = this.#poll;
-    return this.#orAbsent(() => files.readlink(path, { timeoutMs: readTimeoutMs, signal }));
+    return this.#poll.files.readlink(path, this.#poll.file).catch(absent);
   }
+}
 
-  async #orAbsent<T>(read: () => Promise<T>, complain?: (message: string) => void): Promise<T | undefined> {
-    try {
-      return await read();
-    } catch (error) {
-      if (!(error instanceof HostError)) throw error;
-      if (error.code === 'FILE_ERROR') complain?.(error.message);
-      else if (error.code !== 'FILE_MISSING') throw error;
-      return undefined;
-    }
-  }
+function withoutNewline(text: string): string {
+  return text.endsWith('\n') ? text.slice(0, -1) : text;
+}
+
+/** Undefined for what an absent file throws; an unreadable one is a problem as well. */
+function absent(error: unknown, complain?: (message: string) => void): undefined {
+  if (!(error instanceof HostError)) throw error;
+  if (error.code === 'FILE_ERROR') complain?.(error.message);
+  else if (error.code !== 'FILE_MISSING') throw error;
+  return undefined;
 }
 
 /** cpu2 before cpu10. */

@@ -12,6 +12,8 @@ type Reading<T> = {
   atMost?: number;
 };
 
+const always = {};
+
 type Piece = { readAtMs: number; value: unknown };
 
 export class Rare {
@@ -41,26 +43,55 @@ export class Rare {
 
   /**
    * Undefined when it does not exist, or has not had its turn yet. The first word of the key is the kind of the piece.
-   * `read` is told the value of the last time.
+   * `read` is told the value of the last time. No promise where nothing is to be read: of some pieces a host has a hundred.
    */
-  async get<T>(
+  get<T>(
     key: string,
     read: (before: T | undefined) => Promise<T | undefined>,
-    { isOld = () => false, atMost = refreshesMax }: Reading<T> = {},
-  ): Promise<T | undefined> {
+    { isOld, atMost = refreshesMax }: Reading<T> = always,
+  ): Promise<T | undefined> | T | undefined {
     const kept = this.#before.get(key);
     const value = kept?.value as T | undefined;
-    const due =
-      !kept || this.#nowMs - kept.readAtMs >= this.#everyMs || (value !== undefined && isOld(value));
+    const isDue =
+      !kept || this.#nowMs - kept.readAtMs >= this.#everyMs || (value !== undefined && isOld?.(value));
+    if (isDue && this.#takesTurn(key, atMost)) return this.#read(key, value, read);
+    if (kept) this.#pieces.set(key, kept);
+    return value;
+  }
+
+  #takesTurn(key: string, atMost: number): boolean {
     const kind = key.split(' ', 1)[0] ?? '';
     const refreshes = this.#refreshes.get(kind) ?? 0;
-    if (!due || refreshes >= atMost) {
-      if (kept) this.#pieces.set(key, kept);
-      return value;
-    }
+    if (refreshes >= atMost) return false;
     this.#refreshes.set(kind, refreshes + 1);
-    const fresh = await read(value);
-    this.#pieces.set(key, { readAtMs: this.#nowMs, value: fresh });
-    return fresh;
+    return true;
   }
+
+  async #read<T>(
+    key: string,
+    before: T | undefined,
+    read: (before: T | undefined) => Promise<T | undefined>,
+  ): Promise<T | undefined> {
+    const value = await read(before);
+    this.#pieces.set(key, { readAtMs: this.#nowMs, value });
+    return value;
+  }
+}
+
+/** What `Promise.all` gives, which makes promises of what is there already as well. */
+export async function allOf<T>(pieces: readonly (Promise<T> | T)[]): Promise<T[]> {
+  const found = new Array<T>(pieces.length);
+  const waits: Promise<void>[] = [];
+  for (let index = 0; index < pieces.length; index += 1) {
+    const piece = pieces[index] as Promise<T> | T;
+    if (!(piece instanceof Promise)) found[index] = piece;
+    else {
+      const take = (value: T) => {
+        found[index] = value;
+      };
+      waits.push(piece.then(take));
+    }
+  }
+  if (waits.length > 0) await Promise.all(waits);
+  return found;
 }

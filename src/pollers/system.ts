@@ -6,7 +6,7 @@ import { setMaxListeners } from 'node:events';
 import { type CollectorName, collectorNames } from '../inventory/collectors.js';
 import type { CollectorRun, Kernel, SystemFigures } from './collect.js';
 import { collectors } from './collectors.js';
-import { PartReader, type PollReads } from './part-reader.js';
+import { PartReader, PollReads } from './part-reader.js';
 import type { HostFiles, PollContext, Poller } from './poller.js';
 import { Problems } from './problems.js';
 import type { KernelStat } from './proc/stat.js';
@@ -43,18 +43,19 @@ export const systemPoller: Poller<SystemSample> = {
   intervalMs: ({ poll }) => poll.intervalMs,
   timeoutMs: pollTimeoutMs,
   async poll(readers, context) {
-    const poll = { ...context, signal: forManyReads(context.signal) };
-    const { clock, host, signal, previous } = poll;
+    const { clock, host, signal, previous } = context;
+    // Without Node's warning of a leak: each of some hundred reads may listen to it.
+    setMaxListeners(0, signal);
     const problems = new Problems();
-    const reads: PollReads = { files: readers.files(), problems, signal, read: new Map() };
+    const reads = new PollReads(readers.files(), problems, signal);
     const bootId = await new PartReader(reads).attribute('/proc/sys/kernel/random/boot_id', { often: true });
     const before = unfinished.get(reads.files) ?? previous?.rare;
     const rare = new Rare(before, { bootId, clock, everyMs: host.poll.detailsMs });
     unfinished.set(reads.files, rare);
     const wanted = host.poll.collectors ?? collectorNames;
     const first = wanted.filter((name) => name !== last);
-    const parts = await Promise.all(first.map((name) => run(name, reads, rare, poll)));
-    if (wanted.includes(last)) parts.push(await run(last, reads, rare, poll));
+    const parts = await Promise.all(first.map((name) => run(name, reads, rare, context)));
+    if (wanted.includes(last)) parts.push(await run(last, reads, rare, context));
     unfinished.delete(reads.files);
     const { cpus, counts, ...figures } = merged(parts.map(({ figures }) => figures));
     return {
@@ -82,11 +83,4 @@ async function run(collector: CollectorName, reads: PollReads, rare: Rare, poll:
 
 function merged(parts: readonly (Partial<SystemFigures> | undefined)[]): Partial<SystemFigures> {
   return Object.assign({}, ...parts);
-}
-
-/** The same signal, without Node's warning of a leak: each of some hundred reads listens to it. */
-function forManyReads(signal: AbortSignal): AbortSignal {
-  const own = AbortSignal.any([signal]);
-  setMaxListeners(0, own);
-  return own;
 }

@@ -5,16 +5,15 @@ import { type Clock, systemClock } from '../core/clock.js';
 import { abortError } from '../core/deadline.js';
 import { HostError } from '../core/errors.js';
 import { recurring } from '../core/recurring.js';
-import { Waits } from '../core/waits.js';
+import { type Wait, Waits } from '../core/waits.js';
 import {
   type FileReader,
   type FilesystemStats,
   fileLimits,
-  fileMissing,
   type ReadOptions,
   readerClosed,
 } from './file-reader.js';
-import type { SftpSession } from './sftp-session.js';
+import type { Reader, SftpSession } from './sftp-session.js';
 import type { WaitOptions } from './target.js';
 
 export type { FileReader, FilesystemStats, ReadOptions } from './file-reader.js';
@@ -28,7 +27,104 @@ export type SftpFileReaderOptions = {
 
 export type FileStat = { mode: number; isSocket: boolean };
 
-type Operation = { path: string; session: SftpSession | undefined };
+/** Asks the session, and tells the operation. */
+type Work = (session: SftpSession, operation: Operation) => void;
+
+const readKept: Work = (session, operation) =>
+  session.readKept(operation.path, operation.bytesMax, operation);
+const readOnce: Work = (session, operation) =>
+  operation.follow(session.readOnce(operation.path, operation.bytesMax));
+const list: Work = (session, operation) => operation.follow(session.list(operation.path));
+const readlink: Work = (session, operation) => operation.follow(session.readlink(operation.path));
+const statvfs: Work = (session, operation) => operation.follow(session.statvfs(operation.path));
+const mode: Work = (session, operation) => operation.follow(session.mode(operation.path));
+
+type Asked = {
+  readonly path: string;
+  readonly bytesMax: number;
+  readonly timeoutMs: number;
+  readonly dueMs: number;
+  readonly signal: AbortSignal | undefined;
+  /** Whether a path that is missing is not asked for again for a while. */
+  readonly remembers: boolean;
+  readonly work: Work;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: unknown) => void;
+  readonly keeper: Keeper;
+};
+
+type Keeper = {
+  onEnd: (operation: Operation, error?: unknown) => void;
+  onHang: (operation: Operation) => void;
+  timeout: (operation: Operation) => HostError;
+};
+
+/** One thing asked of the host: its deadline, and the caller who waits for it. */
+class Operation implements Wait, Reader {
+  session: SftpSession | undefined;
+  /** The caller does not wait any more. */
+  isLeft = false;
+  readonly path: string;
+  readonly bytesMax: number;
+  readonly timeoutMs: number;
+  readonly dueMs: number;
+  readonly signal: AbortSignal | undefined;
+  readonly remembers: boolean;
+  readonly work: Work;
+  readonly #resolve: (value: unknown) => void;
+  readonly #reject: (error: unknown) => void;
+  readonly #keeper: Keeper;
+
+  constructor(asked: Asked) {
+    this.path = asked.path;
+    this.bytesMax = asked.bytesMax;
+    this.timeoutMs = asked.timeoutMs;
+    this.dueMs = asked.dueMs;
+    this.signal = asked.signal;
+    this.remembers = asked.remembers;
+    this.work = asked.work;
+    this.#resolve = asked.resolve;
+    this.#reject = asked.reject;
+    this.#keeper = asked.keeper;
+  }
+
+  follow(answer: Promise<unknown>): void {
+    answer.then(
+      (value) => this.done(value),
+      (error: unknown) => this.failed(error),
+    );
+  }
+
+  done(value: unknown): void {
+    this.#resolve(value);
+    this.#keeper.onEnd(this);
+  }
+
+  failed(error: unknown): void {
+    this.#reject(error);
+    this.#keeper.onEnd(this, error);
+  }
+
+  onDue(): void {
+    this.isLeft = true;
+    this.#reject(this.#keeper.timeout(this));
+    this.#keeper.onHang(this);
+  }
+
+  onAbort(signal: AbortSignal): void {
+    this.isLeft = true;
+    this.#reject(abortError(signal));
+  }
+}
+
+const settled = Promise.resolve();
+
+/** Rejects in the next turn, when somebody listens: Node keeps account of rejections that nobody listens to yet. */
+function rejected(error: HostError): Promise<never> {
+  return settled.then(() => {
+    throw error;
+  });
+}
 
 /** Of stat(2). */
 const [fileTypeMask, socketType] = [0o170000, 0o140000];
@@ -44,15 +140,21 @@ export class SftpFileReader implements FileReader {
   readonly #clock: Clock;
   readonly #waits: Waits;
   /** Oldest first. */
-  readonly #queue: (() => void)[] = [];
+  readonly #queue: Operation[] = [];
   #running = 0;
-  readonly #missingUntil = new Map<string, number>();
+  readonly #missing = new Map<string, { untilMs: number; error: HostError }>();
   readonly #hangs = new Map<string, { count: number; avoidUntilMs: number }>();
   /** Oldest first: the SFTP server works in order, so the first of them is what it is at. */
   readonly #inFlight = new Set<Operation>();
-  readonly #turns = new Map<string, Promise<unknown>>();
   readonly closed: Promise<HostError>;
+  readonly #keeper: Keeper = {
+    onEnd: (operation, error) => this.#ended(operation, error),
+    onHang: (operation) => this.#onHang(operation),
+    timeout: ({ path, timeoutMs }) => this.#timeout(`${path}: no answer within ${timeoutMs} ms`),
+  };
   #session: Promise<SftpSession> | undefined;
+  /** What that became. */
+  #opened: SftpSession | undefined;
   #closedWith: HostError | undefined;
   #resolveClosed: (reason: HostError) => void = () => {};
 
@@ -100,120 +202,103 @@ export class SftpFileReader implements FileReader {
     }
     this.#session ??= this.#o.open(timeoutMs === undefined ? {} : { timeoutMs });
     const opening = this.#session;
-    return await opening.catch((error: unknown) => {
+    try {
+      this.#opened = await opening;
+      return this.#opened;
+    } catch (error) {
       if (this.#session === opening) this.#session = undefined;
       throw error;
-    });
+    }
   }
 
   /** Files of /proc and /sys keep their handle; others are opened each time, since they are replaced by renaming. */
-  async read(path: string, o: ReadOptions = {}): Promise<string> {
-    const { bytesMax = fileLimits.readBytesMax, once = false } = o;
-    const keeps = !once && /^\/(proc|sys)\//.test(path);
-    return await this.#remembering(path, () =>
-      this.#run(path, o, (session) =>
-        keeps ? this.#inTurn(path, () => session.readKept(path, bytesMax)) : session.readOnce(path, bytesMax),
-      ),
-    );
+  read(path: string, o: ReadOptions = {}): Promise<string> {
+    const keeps = !o.once && (path.startsWith('/proc/') || path.startsWith('/sys/'));
+    return this.#unlessMissing(path, o, keeps ? readKept : readOnce);
   }
 
-  async list(path: string, o: WaitOptions = {}): Promise<string[]> {
-    return await this.#remembering(path, () => this.#run(path, o, (session) => session.list(path)));
+  list(path: string, o: WaitOptions = {}): Promise<string[]> {
+    return this.#unlessMissing(path, o, list);
   }
 
-  async readlink(path: string, o: WaitOptions = {}): Promise<string> {
-    return await this.#remembering(path, () => this.#run(path, o, (session) => session.readlink(path)));
+  readlink(path: string, o: WaitOptions = {}): Promise<string> {
+    return this.#unlessMissing(path, o, readlink);
   }
 
-  async statvfs(path: string, o: WaitOptions = {}): Promise<FilesystemStats> {
-    return await this.#run(path, o, (session) => session.statvfs(path));
+  statvfs(path: string, o: WaitOptions = {}): Promise<FilesystemStats> {
+    return this.#run(path, o, statvfs, false);
   }
 
   async stat(path: string, o: WaitOptions = {}): Promise<FileStat> {
-    const mode = await this.#run(path, o, (session) => session.mode(path));
-    return { mode: mode & 0o7777, isSocket: (mode & fileTypeMask) === socketType };
+    const bits = await this.#run<number>(path, o, mode, false);
+    return { mode: bits & 0o7777, isSocket: (bits & fileTypeMask) === socketType };
   }
 
-  async #remembering<T>(path: string, work: () => Promise<T>): Promise<T> {
-    const untilMs = this.#missingUntil.get(path);
-    if (untilMs !== undefined) {
-      if (this.#clock.monotonicMs() < untilMs) throw fileMissing(this.#o.host, path);
-      this.#missingUntil.delete(path);
+  #unlessMissing<T>(path: string, o: ReadOptions, work: Work): Promise<T> {
+    const missing = this.#missing.get(path);
+    if (missing) {
+      if (this.#clock.monotonicMs() < missing.untilMs) return rejected(missing.error);
+      this.#missing.delete(path);
     }
-    try {
-      return await work();
-    } catch (error) {
-      if (error instanceof HostError && error.code === 'FILE_MISSING') {
-        if (this.#missingUntil.size >= missingMax) this.#missingUntil.clear();
-        this.#missingUntil.set(recurring(path), this.#clock.monotonicMs() + missingForMs);
-      }
-      throw error;
-    }
-  }
-
-  /** One reader of a handle at a time: /proc keeps a position in it. */
-  async #inTurn<T>(path: string, work: () => Promise<T>): Promise<T> {
-    const before = this.#turns.get(path) ?? Promise.resolve();
-    const mine = before.then(work, work);
-    this.#turns.set(path, mine);
-    try {
-      return await mine;
-    } finally {
-      if (this.#turns.get(path) === mine) this.#turns.delete(path);
-    }
+    return this.#run(path, o, work, true);
   }
 
   /** The watch for a hang goes on when the caller has left: its poll may be shorter than our patience. */
-  #run<T>(path: string, o: WaitOptions, work: (session: SftpSession) => Promise<T>): Promise<T> {
-    const { timeoutMs = fileLimits.fileTimeoutMs, signal } = o;
+  #run<T>(path: string, o: ReadOptions, work: Work, remembers: boolean): Promise<T> {
+    const { timeoutMs = fileLimits.fileTimeoutMs, bytesMax = fileLimits.readBytesMax, signal } = o;
     return new Promise<T>((resolve, reject) => {
       this.#refuseAvoided(path);
       if (signal?.aborted) throw abortError(signal);
-      const operation: Operation = { path, session: undefined };
-      let left = false;
-      const leave = (error: Error) => {
-        left = true;
-        reject(error);
-      };
-      const wait = {
-        dueMs: this.#clock.monotonicMs() + timeoutMs,
-        onDue: () => {
-          this.#onHang(operation, timeoutMs);
-          leave(this.#timeout(`${path}: no answer within ${timeoutMs} ms`));
-        },
+      const dueMs = this.#clock.monotonicMs() + timeoutMs;
+      const operation = new Operation({
+        path,
+        bytesMax,
+        timeoutMs,
+        dueMs,
         signal,
-        onAbort: (why: AbortSignal) => leave(abortError(why)),
-      };
-      const start = async () => {
-        try {
-          if (left) return;
-          const session = await this.#live(timeoutMs);
-          operation.session = session;
-          this.#inFlight.add(operation);
-          resolve(await work(session));
-          this.#hangs.delete(path);
-        } catch (error) {
-          reject(error);
-        } finally {
-          this.#waits.delete(wait);
-          this.#inFlight.delete(operation);
-          this.#running--;
-          this.#queue.shift()?.();
-        }
-      };
-      this.#waits.add(wait);
-      this.#inTime(() => void start());
+        remembers,
+        work,
+        reject,
+        resolve: resolve as (value: unknown) => void,
+        keeper: this.#keeper,
+      });
+      this.#waits.add(operation);
+      // At once, or when an operation before it has ended.
+      if (this.#running < operationsMax) this.#start(operation);
+      else this.#queue.push(operation);
     });
   }
+  #start(operation: Operation): void {
+    this.#running++;
+    const session = this.#opened;
+    if (operation.isLeft) this.#ended(operation);
+    else if (session && !session.ended && !this.#closedWith) this.#begin(operation, session);
+    else
+      this.#live(operation.timeoutMs).then(
+        (opened) => this.#begin(operation, opened),
+        (error: unknown) => operation.failed(error),
+      );
+  }
 
-  /** At once, or when an operation before it has ended. */
-  #inTime(start: () => void): void {
-    const begin = () => {
-      this.#running++;
-      start();
-    };
-    if (this.#running < operationsMax) begin();
-    else this.#queue.push(begin);
+  #begin(operation: Operation, session: SftpSession): void {
+    operation.session = session;
+    this.#inFlight.add(operation);
+    operation.work(session, operation);
+  }
+
+  /** Whether the caller has left or not. */
+  #ended(operation: Operation, error?: unknown): void {
+    const { path } = operation;
+    if (error instanceof HostError && error.code === 'FILE_MISSING' && operation.remembers) {
+      if (this.#missing.size >= missingMax) this.#missing.clear();
+      this.#missing.set(recurring(path), { untilMs: this.#clock.monotonicMs() + missingForMs, error });
+    }
+    if (operation.session && error === undefined) this.#hangs.delete(path);
+    this.#waits.delete(operation);
+    this.#inFlight.delete(operation);
+    this.#running--;
+    const next = this.#queue.shift();
+    if (next) this.#start(next);
   }
 
   #refuseAvoided(path: string): void {
@@ -234,7 +319,7 @@ export class SftpFileReader implements FileReader {
   }
 
   /** The session is given up: its server works in order and would answer nothing else before this. */
-  #onHang({ session }: Operation, timeoutMs: number): void {
+  #onHang({ session, timeoutMs }: Operation): void {
     if (!session || session.ended) return;
     const guilty = [...this.#inFlight].find((operation) => operation.session === session);
     if (!guilty) return;

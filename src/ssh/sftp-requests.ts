@@ -7,6 +7,7 @@ import { fileMissing } from './file-reader.js';
 import {
   encode,
   MalformedSftp,
+  Outgoing,
   protocolVersion,
   replyType,
   SftpReplies,
@@ -14,8 +15,8 @@ import {
   statusCode,
 } from './sftp-wire.js';
 
-type Request = {
-  path: string;
+export type Request = {
+  readonly path: string;
   /** Throws SftpRefusal, and MalformedSftp, which ends the session. */
   settle: (reply: SftpReply) => void;
   reject: (error: Error) => void;
@@ -40,7 +41,7 @@ export class SftpRequests {
   readonly #requests = new Map<number, Request>();
   #nextId = 0;
   /** To leave at the end of this turn. */
-  #outgoing: Buffer[] = [];
+  readonly #outgoing = new Outgoing();
   #greeted = false;
   #onGreeting: (problem?: Error) => void = () => {};
   #ended: HostError | undefined;
@@ -52,7 +53,8 @@ export class SftpRequests {
     // These stay for good: also a session that has ended must find a listener for an error.
     channel.on('data', (chunk: Buffer) => this.#receive(chunk));
     channel.on('end', onEnd).on('close', onEnd).on('error', onEnd);
-    this.#send(encode.init());
+    this.#sendSoon();
+    this.#outgoing.add(encode.init());
   }
 
   /** Takes the channel over, whose other end is an SFTP server. Rejects when that does not greet as one. */
@@ -70,8 +72,7 @@ export class SftpRequests {
   end(error: HostError): void {
     if (this.#ended) return;
     this.#ended = error;
-    this.#outgoing = [];
-    for (const { reject } of this.#requests.values()) reject(error);
+    for (const request of this.#requests.values()) request.reject(error);
     this.#requests.clear();
     if (!this.#greeted) this.#onGreeting(new Error('it ended before it began'));
     this.#channel.destroy();
@@ -108,24 +109,37 @@ export class SftpRequests {
     }
   }
 
-  #send(bytes: Buffer): void {
-    if (this.#outgoing.push(bytes) > 1) return;
+  /** What is added to `#outgoing` in this turn. */
+  #sendSoon(): void {
+    if (!this.#outgoing.isEmpty) return;
     setImmediate(() => {
-      const together = this.#outgoing;
-      this.#outgoing = [];
-      if (!this.#ended) this.#channel.write(Buffer.concat(together));
+      const together = this.#outgoing.take();
+      if (!this.#ended) this.#channel.write(together);
     });
+  }
+
+  #register(request: Request): number {
+    const id = this.#nextId;
+    this.#nextId = (id + 1) >>> 0;
+    this.#requests.set(id, request);
+    this.#sendSoon();
+    return id;
   }
 
   /** `take` reads the reply with `wanted` and the like. Rejects with FILE_MISSING, FILE_ERROR, or why the session ended. */
   ask<T>(path: string, bytes: (id: number) => Buffer, take: (reply: SftpReply) => T): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (this.#ended) return reject(this.#ended);
-      const id = this.#nextId;
-      this.#nextId = (id + 1) >>> 0;
-      this.#requests.set(id, { path, settle: (reply) => resolve(take(reply)), reject });
-      this.#send(bytes(id));
+      const id = this.#register({ path, settle: (reply) => resolve(take(reply)), reject });
+      this.#outgoing.add(bytes(id));
     });
+  }
+
+  /** Asks for a piece of an open file, whose reply goes to `request`: its id. The session must not have ended. */
+  askRead(request: Request, handle: string, offset: number, length: number): number {
+    const id = this.#register(request);
+    this.#outgoing.addRead(id, handle, offset, length);
+    return id;
   }
 }
 

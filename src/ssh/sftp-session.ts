@@ -4,23 +4,22 @@ import { HostError } from '../core/errors.js';
 import { recurring } from '../core/recurring.js';
 import { type FilesystemStats, fileLimits, fileTooLarge, tooManyEntries } from './file-reader.js';
 import { type SftpRequests, unlessEof, wanted } from './sftp-requests.js';
+import { isLast, type KeptHandle, Rereading } from './sftp-rereading.js';
 import { encode, MalformedSftp, replyType, type SftpReply } from './sftp-wire.js';
 
-type Handle = {
-  id: string;
-  /** Bytes of each read of the last whole reading: where to expect the pieces and the end this time. */
-  layout: readonly number[] | undefined;
+type Handle = KeptHandle & {
   inUse: boolean;
+  /** The one who waits to use it next. */
+  onFree?: () => void;
 };
 
+/** Who waits for a text. */
+export type Reader = { done: (text: string) => void; failed: (error: unknown) => void };
+
 const firstReadBytes = 32 * 1024;
-const readBytesMin = 512;
-/** More than expected is asked for, so that growth shows in the same round trip. */
-const growthBytes = 256;
 /** What a poll reads each time on a large host; a process may open 1024 files as a rule. */
 const handlesMax = 512;
 const piecesMax = 64;
-const pageBytes = 4096;
 const readOnlyFlag = 1;
 
 export class SftpSession {
@@ -28,6 +27,8 @@ export class SftpSession {
   readonly #requests: SftpRequests;
   /** In order of use, oldest first. */
   readonly #handles = new Map<string, Handle>();
+  /** Of readings that are more than one round trip, by path. */
+  readonly #turns = new Map<string, Promise<unknown>>();
 
   constructor(requests: SftpRequests) {
     this.#host = requests.host;
@@ -52,10 +53,52 @@ export class SftpSession {
     return this.#requests.ask(path, bytes, take);
   }
 
-  /** Reads with a handle that stays open for the next time. A handle that went stale is opened anew, once. */
-  async readKept(path: string, bytesMax: number): Promise<string> {
+  /**
+   * Reads with a handle that stays open for the next time: in one round trip and without any promise when the file has the size
+   * of the last time. A handle that went stale is opened anew, once.
+   */
+  readKept(path: string, bytesMax: number, reader: Reader): void {
+    const handle = this.#handles.get(path);
+    if (this.ended || !handle?.layout || handle.inUse || this.#turns.has(path)) {
+      this.#inTurn(path, () => this.#readAnew(path, bytesMax)).then(
+        (text) => reader.done(text),
+        (error: unknown) => reader.failed(error),
+      );
+      return;
+    }
+    this.#begin(path, handle);
+    const end = (text: string | undefined, error?: Error) => {
+      free(handle);
+      if (text !== undefined) reader.done(text);
+      else if (error && this.ended) reader.failed(error);
+      else {
+        if (error) this.#drop(path, handle);
+        else handle.layout = undefined;
+        this.readKept(path, bytesMax, reader);
+      }
+    };
+    new Rereading(path, handle, handle.layout, bytesMax, end).ask(this.#requests);
+  }
+
+  /** One reader of a handle at a time: /proc keeps a position in it. */
+  async #inTurn<T>(path: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#turns.get(path) ?? Promise.resolve();
+    const mine = before.then(work, work);
+    this.#turns.set(path, mine);
+    try {
+      return await mine;
+    } finally {
+      if (this.#turns.get(path) === mine) this.#turns.delete(path);
+    }
+  }
+
+  async #readAnew(path: string, bytesMax: number): Promise<string> {
     const kept = this.#handles.get(path);
-    if (kept) {
+    if (kept?.inUse)
+      await new Promise<void>((resolve) => {
+        kept.onFree = resolve;
+      });
+    if (kept && this.#handles.get(path) === kept) {
       try {
         return await this.#use(path, kept, bytesMax);
       } catch (error) {
@@ -79,18 +122,26 @@ export class SftpSession {
   }
 
   async #use(path: string, handle: Handle, bytesMax: number): Promise<string> {
-    this.#handles.delete(path);
-    this.#handles.set(recurring(path), handle);
-    handle.inUse = true;
+    this.#begin(path, handle);
     try {
       return await this.#readWhole(path, handle, bytesMax);
     } catch (error) {
-      if (this.#handles.get(path) === handle) this.#handles.delete(path);
-      this.#close(handle.id);
+      this.#drop(path, handle);
       throw error;
     } finally {
-      handle.inUse = false;
+      free(handle);
     }
+  }
+
+  #begin(path: string, handle: Handle): void {
+    this.#handles.delete(path);
+    this.#handles.set(recurring(path), handle);
+    handle.inUse = true;
+  }
+
+  #drop(path: string, handle: Handle): void {
+    if (this.#handles.get(path) === handle) this.#handles.delete(path);
+    this.#close(handle.id);
   }
 
   #evict(): void {
@@ -129,8 +180,7 @@ export class SftpSession {
   }
 
   async #readWhole(path: string, handle: Handle, bytesMax: number): Promise<string> {
-    const pieces =
-      (await this.#readAsBefore(path, handle)) ?? (await this.#readOnward(path, handle.id, bytesMax));
+    const pieces = await this.#readOnward(path, handle.id, bytesMax);
     const whole = pieces.length === 1 && pieces[0] ? pieces[0] : Buffer.concat(pieces);
     if (whole.length > bytesMax) throw fileTooLarge(this.#host, path, bytesMax);
     handle.layout = pieces.length <= piecesMax ? pieces.map(({ length }) => length) : undefined;
@@ -145,33 +195,10 @@ export class SftpSession {
       const piece = await this.#readAt(path, id, offset, firstReadBytes);
       if (piece.length === 0) return pieces;
       pieces.push(piece);
-      if (isLast(path, piece, firstReadBytes)) return pieces;
+      if (isLast(path, piece.length, firstReadBytes)) return pieces;
       offset += piece.length;
     }
     throw fileTooLarge(this.#host, path, bytesMax);
-  }
-
-  /**
-   * All pieces and the end asked for in one round trip, on the guess that they lie where they lay the last time.
-   * Undefined when the guess was wrong: what came is then dropped, since it may be of two moments.
-   */
-  async #readAsBefore(path: string, handle: Handle): Promise<Buffer[] | undefined> {
-    const { layout, id } = handle;
-    if (!layout) return undefined;
-    const before = layout.at(-1);
-    const lastAsked = asksFor(before ?? 0);
-    const endIsKnown = before !== undefined && isLast(path, { length: before }, lastAsked);
-    const asked: Promise<Buffer>[] = [];
-    let offset = 0;
-    for (const length of endIsKnown ? layout : [...layout, 0]) {
-      asked.push(this.#readAt(path, id, offset, asksFor(length)));
-      offset += length;
-    }
-    const pieces = await Promise.all(asked);
-    const end = pieces.pop();
-    if (!end || !pieces.every((piece, index) => piece.length === layout[index])) return undefined;
-    if (!endIsKnown) return end.length === 0 ? pieces : undefined;
-    return isLast(path, end, lastAsked) ? [...pieces, end] : undefined;
   }
 
   async list(path: string): Promise<string[]> {
@@ -217,6 +244,11 @@ export class SftpSession {
 
 const nothing = Buffer.alloc(0);
 
+function free(handle: Handle): void {
+  handle.inUse = false;
+  handle.onFree?.();
+}
+
 /** In the order of OpenSSH's PROTOCOL, 3.4. */
 function filesystemOf(reply: SftpReply): FilesystemStats {
   const fields = wanted(reply, replyType.extended);
@@ -248,20 +280,6 @@ function filesystemOf(reply: SftpReply): FilesystemStats {
 
 function handleOf(reply: SftpReply): string {
   return wanted(reply, replyType.handle).handle();
-}
-
-function asksFor(expected: number): number {
-  return Math.max(readBytesMin, expected + growthBytes);
-}
-
-/**
- * Whether nothing comes after this piece. Attributes of /sys and settings of /proc/sys are given whole. Other files of /proc are
- * given as many lines at a time as fit in a page, so that a short piece may have more behind it; but where half a page was left,
- * the next line would have fit.
- */
-function isLast(path: string, piece: { length: number }, asked: number): boolean {
-  if (piece.length === 0 || piece.length >= asked) return piece.length === 0;
-  return piece.length < pageBytes / 2 || /^\/(sys|proc\/sys)\//.test(path);
 }
 
 function isTooLarge(error: unknown): boolean {

@@ -23,6 +23,7 @@ export const replyType = {
 export const statusCode = { ok: 0, eof: 1, noSuchFile: 2, permissionDenied: 3, unsupported: 8 } as const;
 
 export const protocolVersion = 3;
+const readType = 5;
 const readFlag = 1;
 const noAttributes = 0;
 const statvfs = 'statvfs@openssh.com';
@@ -32,8 +33,11 @@ export const encode = {
   init: () => packet(1, protocolVersion, []),
   open: (id: number, path: string) => packet(3, id, [bytesOf(path)], [readFlag, noAttributes]),
   close: (id: number, handle: string) => packet(4, id, [handle]),
-  read: (id: number, handle: string, offset: number, length: number) =>
-    packet(5, id, [handle], [Math.floor(offset / 2 ** 32), offset >>> 0, length]),
+  read: (id: number, handle: string, offset: number, length: number) => {
+    const one = new Outgoing();
+    one.addRead(id, handle, offset, length);
+    return one.take();
+  },
   opendir: (id: number, path: string) => packet(11, id, [bytesOf(path)]),
   readdir: (id: number, handle: string) => packet(12, id, [handle]),
   stat: (id: number, path: string) => packet(17, id, [bytesOf(path)]),
@@ -59,6 +63,54 @@ function packet(type: number, id: number, strings: readonly string[], words: rea
   }
   for (const word of words) at = bytes.writeUInt32BE(word, at);
   return bytes;
+}
+
+const outgoingBytes = 2048;
+const none = Buffer.alloc(0);
+
+/** Requests that leave together, in one buffer. */
+export class Outgoing {
+  #bytes = none;
+  #end = 0;
+
+  get isEmpty(): boolean {
+    return this.#end === 0;
+  }
+
+  add(packet: Buffer): void {
+    this.#makeRoom(packet.length);
+    this.#end += packet.copy(this.#bytes, this.#end);
+  }
+
+  /** What `encode.read` says, without a buffer of its own: a host is asked so a hundred times a poll. */
+  addRead(id: number, handle: string, offset: number, length: number): void {
+    const size = lengthBytes + headBytes + wordBytes + handle.length + 3 * wordBytes;
+    this.#makeRoom(size);
+    const bytes = this.#bytes;
+    let at = bytes.writeUInt32BE(size - lengthBytes, this.#end);
+    at = bytes.writeUInt8(readType, at);
+    at = bytes.writeUInt32BE(id, at);
+    at = bytes.writeUInt32BE(handle.length, at);
+    for (let index = 0; index < handle.length; index++) bytes[at++] = handle.charCodeAt(index);
+    at = bytes.writeUInt32BE(Math.floor(offset / 2 ** 32), at);
+    at = bytes.writeUInt32BE(offset >>> 0, at);
+    this.#end = bytes.writeUInt32BE(length, at);
+  }
+
+  /** All of them, and holds none any more. */
+  take(): Buffer {
+    const together = this.#bytes.subarray(0, this.#end);
+    this.#bytes = none;
+    this.#end = 0;
+    return together;
+  }
+
+  #makeRoom(size: number): void {
+    if (this.#end + size <= this.#bytes.length) return;
+    const larger = Buffer.allocUnsafe(Math.max(outgoingBytes, 2 * (this.#end + size)));
+    this.#bytes.copy(larger, 0, 0, this.#end);
+    this.#bytes = larger;
+  }
 }
 
 export class MalformedSftp extends Error {
@@ -98,8 +150,16 @@ export class SftpReply {
     return this.#bytes.subarray(start, start + size);
   }
 
+  /** How many bytes of data or text follow: to be asked before they are taken. */
+  get dataBytes(): number {
+    const end = this.#end - this.#at;
+    return end < wordBytes ? 0 : this.#bytes.readUInt32BE(this.#at);
+  }
+
   text(): string {
-    return this.data().toString('utf8');
+    const size = this.uint();
+    const start = this.#take(size);
+    return this.#bytes.toString('utf8', start, start + size);
   }
 
   handle(): string {

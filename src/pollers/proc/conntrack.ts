@@ -17,22 +17,31 @@ const linesMax = 8192;
 
 /** The fields above, summed over the CPUs. */
 export function parseConntrackStat(text: string, problem: Problem): Record<string, number> {
-  const sums = hostileRecord<number>();
+  const sums = conntrackFields.map(() => 0);
+  const values: number[] = [];
   let names: string[] | undefined;
+  let columns: number[] = [];
+  let isEmpty = true;
   for (const line of boundedLines(text, linesMax, problem)) {
     if (!names) {
-      names = fields(line);
+      const heading = fields(line);
+      names = heading;
+      columns = conntrackFields.map((field) => heading.indexOf(field));
       continue;
     }
-    const values = hexAll(line);
-    if (values?.length !== names.length) {
+    if (!hexAll(line, values) || values.length !== names.length) {
       problem(`bad line ${line}`);
       continue;
     }
-    for (const field of conntrackFields) {
-      const value = values[names.indexOf(field)];
-      if (value !== undefined) sums[field] = (sums[field] ?? 0) + value;
+    isEmpty = false;
+    for (let index = 0; index < sums.length; index += 1) {
+      sums[index] = (sums[index] ?? 0) + (values[columns[index] ?? -1] ?? 0);
     }
   }
-  return sums;
+  const stat = hostileRecord<number>();
+  if (isEmpty) return stat;
+  for (const [index, field] of conntrackFields.entries()) {
+    if (columns[index] !== -1) stat[field] = sums[index] ?? 0;
+  }
+  return stat;
 }

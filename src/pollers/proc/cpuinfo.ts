@@ -1,4 +1,5 @@
 // /proc/cpuinfo: the frequency of each CPU, on hosts whose kernel gives none in /sys (guests, some servers).
+import { recurring } from '../../core/recurring.js';
 import type { Problem } from '../problems.js';
 import { boundedLines, decimal } from './text.js';
 
@@ -12,24 +13,37 @@ export type CpuFrequency = {
 
 const linesMax = 131_072;
 const cpusMax = 4096;
+const known = ['processor', 'cpu MHz', 'physical id', 'core id'] as const;
+/** Twelve digits, and six behind the point. */
+const numberCharsMax = 19;
 const hertzPerMhz = 1_000_000;
 
 export function parseCpuinfo(text: string, problem: Problem): CpuFrequency[] {
   const frequencies = new Map<number, CpuFrequency>();
-  let cpu: number | undefined;
+  let entry: CpuFrequency | undefined;
   for (const line of boundedLines(text, linesMax, problem)) {
-    const match = /^(processor|cpu MHz|physical id|core id)\s{0,16}: (\d{1,12}(?:\.\d{1,6})?)$/.exec(line);
-    const value = decimal(match?.[2]);
-    if (!match || value === undefined) continue;
-    if (match[1] === 'processor') {
-      cpu = value;
+    const name = knownName(line);
+    const colon = name === undefined ? -1 : line.indexOf(': ', name.length);
+    if (name === undefined || colon === -1 || line.slice(name.length, colon).trim() !== '') continue;
+    const words = line.slice(colon + 2);
+    const value = words.length <= numberCharsMax ? decimal(words) : undefined;
+    if (value === undefined) continue;
+    if (name === 'processor') {
+      entry = frequencies.get(value);
+      if (entry || frequencies.size >= cpusMax) continue;
+      entry = { cpu: value, hertz: 0 };
+      frequencies.set(value, entry);
       continue;
     }
-    if (cpu === undefined || (frequencies.size >= cpusMax && !frequencies.has(cpu))) continue;
-    const entry = frequencies.get(cpu) ?? { cpu, hertz: 0 };
-    if (match[1] === 'cpu MHz') entry.hertz = value * hertzPerMhz;
-    else entry[match[1] === 'physical id' ? 'package' : 'core'] = match[2] ?? '';
-    frequencies.set(cpu, entry);
+    if (!entry) continue;
+    if (name === 'cpu MHz') entry.hertz = value * hertzPerMhz;
+    else entry[name === 'physical id' ? 'package' : 'core'] = recurring(words);
   }
   return [...frequencies.values()].filter(({ hertz }) => hertz > 0);
+}
+
+/** Most lines are something else. */
+function knownName(line: string): (typeof known)[number] | undefined {
+  for (const name of known) if (line.startsWith(name)) return name;
+  return undefined;
 }

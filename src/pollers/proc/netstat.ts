@@ -1,7 +1,7 @@
 // /proc/net/snmp, netstat, snmp6, sockstat and sockstat6: protocol counters, those that node_exporter shows by default.
 // Keys are `Tcp_InSegs`, and `TCP_inuse` for sockets.
 import type { Problem } from '../problems.js';
-import { boundedLines, fields, hostileRecord, unsigned } from './text.js';
+import { boundedLines, fields, hostileRecord, Unsigneds, unsigned } from './text.js';
 
 export const netstatFields: readonly string[] = [
   ...of('Ip', 'Forwarding'),
@@ -42,38 +42,76 @@ export const sockstatFields: readonly string[] = [
   ...of('FRAG6', 'inuse', 'memory'),
 ];
 
-const wantedNetstat: ReadonlySet<string> = new Set(netstatFields);
-const wantedSockstat: ReadonlySet<string> = new Set(sockstatFields);
+const wantedNetstat = byProtocol(netstatFields);
+const wantedSockstat = byProtocol(sockstatFields);
+/** By the kernel's name of both: `Ip6InOctets`. */
+const wantedSnmp6 = new Map(netstatFields.map((key) => [key.replace('_', ''), key]));
 const linesMax = 1024;
 
 function of(protocol: string, ...names: string[]): string[] {
   return names.map((name) => `${protocol}_${name}`);
 }
 
+/** The fields by protocol and by name. */
+function byProtocol(keys: readonly string[]): ReadonlyMap<string, ReadonlyMap<string, string>> {
+  const protocols = new Map<string, Map<string, string>>();
+  for (const key of keys) {
+    const [protocol = '', name = ''] = key.split('_', 2);
+    const names = protocols.get(protocol) ?? new Map<string, string>();
+    protocols.set(protocol, names.set(name, key));
+  }
+  return protocols;
+}
+
 /** /proc/net/snmp and /proc/net/netstat: a line of names, then a line of values, both beginning with the protocol. */
 export function parseNetstat(text: string, problem: Problem): Record<string, number> {
   const stats = hostileRecord<number>();
-  let names: string[] | undefined;
-  for (const line of boundedLines(text, linesMax, problem)) {
-    const parts = line.slice(0, lineCharsMax).trim().split(' ');
-    if (!names) {
-      names = parts;
+  let names: string | undefined;
+  for (const whole of boundedLines(text, linesMax, problem)) {
+    const line = whole.slice(0, lineCharsMax).trim();
+    if (names === undefined) {
+      names = line;
       continue;
     }
-    const [protocol = ''] = parts;
-    if (protocol !== names[0] || parts.length !== names.length || !protocol.endsWith(':')) {
-      problem(`bad line ${line}`);
-      names = undefined;
-      continue;
-    }
-    for (const [index, name] of names.entries()) {
-      const key = `${protocol.slice(0, -1)}_${name}`;
-      const value = unsigned(parts[index]);
-      if (index > 0 && value !== undefined && wantedNetstat.has(key)) stats[key] = value;
+    const end = line.indexOf(': ') + 1;
+    if (end === 0 || !names.startsWith(line.slice(0, end + 1)) || blanks(names) !== blanks(line)) {
+      problem(`bad line ${whole}`);
+    } else {
+      const wanted = wantedNetstat.get(line.slice(0, end - 1));
+      if (wanted) addValues(stats, wanted, names, line, end);
     }
     names = undefined;
   }
   return stats;
+}
+
+/** Of two lines that have as many words, both from `start` on, which is a blank. */
+function addValues(
+  stats: Record<string, number>,
+  wanted: ReadonlyMap<string, string>,
+  names: string,
+  values: string,
+  start: number,
+): void {
+  let [name, value] = [start, start];
+  while (name < names.length) {
+    const [nameEnd, valueEnd] = [wordEnd(names, name + 1), wordEnd(values, value + 1)];
+    const key = wanted.get(names.slice(name + 1, nameEnd));
+    const number = key === undefined ? undefined : unsigned(values.slice(value + 1, valueEnd));
+    if (key !== undefined && number !== undefined) stats[key] = number;
+    [name, value] = [nameEnd, valueEnd];
+  }
+}
+
+function wordEnd(line: string, start: number): number {
+  const end = line.indexOf(' ', start);
+  return end === -1 ? line.length : end;
+}
+
+function blanks(line: string): number {
+  let count = 0;
+  for (let at = line.indexOf(' '); at !== -1; at = line.indexOf(' ', at + 1)) count += 1;
+  return count;
 }
 
 const lineCharsMax = 16_384;
@@ -82,12 +120,12 @@ const lineCharsMax = 16_384;
 export function parseSnmp6(text: string, problem: Problem): Record<string, number> {
   const stats = hostileRecord<number>();
   for (const line of boundedLines(text, linesMax, problem)) {
-    const [name = '', value] = fields(line);
-    const match = /^(Ip6|Icmp6|Udp6|UdpLite6)(\w{1,64})$/.exec(name);
-    const key = match && `${match[1]}_${match[2]}`;
-    if (!key || !wantedNetstat.has(key)) continue;
-    const number = unsigned(value);
-    if (number === undefined) problem(`bad line ${line}`);
+    const end = wordEnd(line, 0);
+    const key = end === line.length ? undefined : wantedSnmp6.get(line.slice(0, end));
+    if (!key) continue;
+    const numbers = new Unsigneds(line, end);
+    const number = numbers.next();
+    if (!numbers.isSound) problem(`bad line ${line}`);
     else stats[key] = number;
   }
   return stats;
@@ -97,11 +135,13 @@ export function parseSnmp6(text: string, problem: Problem): Record<string, numbe
 export function parseSockstat(text: string, problem: Problem): Record<string, number> {
   const stats = hostileRecord<number>();
   for (const line of boundedLines(text, linesMax, problem)) {
-    const [protocol = '', ...pairs] = fields(line);
-    for (let index = 0; index + 1 < pairs.length; index += 2) {
-      const key = `${protocol.replace(/:$/, '')}_${pairs[index]}`;
-      if (!wantedSockstat.has(key)) continue;
-      const value = unsigned(pairs[index + 1]);
+    const words = fields(line);
+    const wanted = wantedSockstat.get((words[0] ?? '').replace(/:$/, ''));
+    if (!wanted) continue;
+    for (let index = 1; index + 1 < words.length; index += 2) {
+      const key = wanted.get(words[index] ?? '');
+      if (!key) continue;
+      const value = unsigned(words[index + 1]);
       if (value === undefined) problem(`bad line ${line}`);
       else stats[key] = value;
     }

@@ -16,31 +16,36 @@ export type Softnet = {
 
 const linesMax = 8192;
 const columnsMin = 9;
+const indexColumn = 12;
 
 export function parseSoftnet(text: string, problem: Problem): Softnet[] {
   const cpus = new Map<number, Softnet>();
+  const columns: number[] = [];
   let number = 0;
   for (const line of boundedLines(text, linesMax, problem)) {
-    const columns = hexAll(line);
-    if (!columns || columns.length < columnsMin) {
+    if (!hexAll(line, columns) || columns.length < columnsMin) {
       problem(`bad line ${line}`);
       continue;
     }
-    const [processed = 0, dropped = 0, timesSqueezed = 0] = columns;
-    const [cpuCollision = 0, receivedRps, flowLimitCount, backlogLength, index] = columns.slice(8);
     // CPUs that are off have no line: newer kernels say whose line it is.
-    const cpu = index ?? number;
+    const cpu = columns[indexColumn] ?? number;
     number += 1;
-    cpus.set(cpu, {
-      cpu,
-      processed,
-      dropped,
-      timesSqueezed,
-      cpuCollision,
-      ...(receivedRps !== undefined && { receivedRps }),
-      ...(flowLimitCount !== undefined && { flowLimitCount }),
-      ...(backlogLength !== undefined && { backlogLength }),
-    });
+    cpus.set(cpu, softnet(cpu, columns));
   }
   return [...cpus.values()];
+}
+
+function softnet(cpu: number, columns: readonly number[]): Softnet {
+  const known: Softnet = {
+    cpu,
+    processed: columns[0] ?? 0,
+    dropped: columns[1] ?? 0,
+    timesSqueezed: columns[2] ?? 0,
+    cpuCollision: columns[8] ?? 0,
+  };
+  const [receivedRps, flowLimitCount, backlogLength] = [columns[9], columns[10], columns[11]];
+  if (receivedRps !== undefined) known.receivedRps = receivedRps;
+  if (flowLimitCount !== undefined) known.flowLimitCount = flowLimitCount;
+  if (backlogLength !== undefined) known.backlogLength = backlogLength;
+  return known;
 }

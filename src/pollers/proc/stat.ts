@@ -1,6 +1,6 @@
 // /proc/stat: time of each CPU, interrupts, context switches, forks, boot time.
 import type { Problem } from '../problems.js';
-import { boundedLines, unsignedAll } from './text.js';
+import { boundedLines, Unsigneds, unsignedAll } from './text.js';
 
 /** Seconds since boot. What an old kernel does not count is absent. */
 type CpuTimes = {
@@ -31,20 +31,9 @@ export type KernelStat = {
 /** USER_HZ, the same on every architecture that Linux shows to user space today. */
 const ticksPerSecond = 100;
 const linesMax = 8192;
-const timesMin = 4;
 
-const order = [
-  'user',
-  'nice',
-  'system',
-  'idle',
-  'iowait',
-  'irq',
-  'softirq',
-  'steal',
-  'guest',
-  'guestNice',
-] as const;
+/** In their order behind the four that every kernel has. */
+const later = ['iowait', 'irq', 'softirq', 'steal', 'guest', 'guestNice'] as const;
 
 const counters = {
   intr: 'interrupts',
@@ -59,10 +48,10 @@ export function parseStat(text: string, problem: Problem): KernelStat {
   const stat: KernelStat = { cpus: [] };
   const seen = new Set<number>();
   for (const line of boundedLines(text, linesMax, problem)) {
-    const end = line.search(/[ \t]/);
+    const end = line.indexOf(' ');
     const name = end === -1 ? line : line.slice(0, end);
     if (/^cpu\d{1,6}$/.test(name)) {
-      const times = cpuTimes(Number(name.slice(3)), unsignedAll(line, name.length, order.length));
+      const times = cpuTimes(line);
       if (!times || seen.has(times.cpu)) problem(`bad line ${line}`);
       else {
         seen.add(times.cpu);
@@ -78,12 +67,21 @@ export function parseStat(text: string, problem: Problem): KernelStat {
   return stat;
 }
 
-function cpuTimes(cpu: number, ticks: readonly number[] | undefined): CpuTimes | undefined {
-  if (!ticks || ticks.length < timesMin) return undefined;
-  const times: CpuTimes = { cpu, user: 0, nice: 0, system: 0, idle: 0 };
-  for (const [index, value] of ticks.entries()) {
-    const field = order[index];
-    if (field) times[field] = value / ticksPerSecond;
+function cpuTimes(line: string): CpuTimes | undefined {
+  const numbers = new Unsigneds(line, 'cpu'.length);
+  const times: CpuTimes = {
+    cpu: numbers.next(),
+    user: seconds(numbers),
+    nice: seconds(numbers),
+    system: seconds(numbers),
+    idle: seconds(numbers),
+  };
+  for (let index = 0; index < later.length && numbers.hasNext; index += 1) {
+    times[later[index] as (typeof later)[number]] = seconds(numbers);
   }
-  return times;
+  return numbers.isSound ? times : undefined;
+}
+
+function seconds(ticks: Unsigneds): number {
+  return ticks.next() / ticksPerSecond;
 }

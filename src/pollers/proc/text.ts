@@ -3,18 +3,52 @@
 import type { Problem } from '../problems.js';
 
 /** At most `linesMax` non-empty lines; more are reported once and left out. */
-export function* boundedLines(text: string, linesMax: number, problem: Problem): Generator<string> {
-  let start = 0;
-  let count = 0;
-  while (start < text.length) {
-    let end = text.indexOf('\n', start);
-    if (end === -1) end = text.length;
-    if (end > start) {
-      if (count === linesMax) return problem(`more than ${linesMax} lines`);
-      count += 1;
-      yield text.slice(start, end);
+export function boundedLines(text: string, linesMax: number, problem: Problem): Iterable<string> {
+  return new Lines(text, linesMax, problem);
+}
+
+/** Its own iterator and each of its results: a poll goes through a thousand lines, and a generator makes an object for each. */
+class Lines {
+  done = false;
+  value = '';
+  readonly #text: string;
+  readonly #problem: Problem;
+  readonly #linesMax: number;
+  #left: number;
+  #start = 0;
+
+  constructor(text: string, linesMax: number, problem: Problem) {
+    this.#text = text;
+    this.#problem = problem;
+    this.#linesMax = linesMax;
+    this.#left = linesMax;
+  }
+
+  [Symbol.iterator](): this {
+    return this;
+  }
+
+  next(): this {
+    const text = this.#text;
+    let start = this.#start;
+    while (start < text.length && text.charCodeAt(start) === newline) start += 1;
+    if (start >= text.length) return this.#finish();
+    if (this.#left === 0) {
+      this.#problem(`more than ${this.#linesMax} lines`);
+      return this.#finish();
     }
-    start = end + 1;
+    this.#left -= 1;
+    const found = text.indexOf('\n', start);
+    const end = found === -1 ? text.length : found;
+    this.#start = end + 1;
+    this.value = text.slice(start, end);
+    return this;
+  }
+
+  #finish(): this {
+    this.#start = this.#text.length;
+    this.done = true;
+    return this;
   }
 }
 
@@ -41,7 +75,7 @@ export function decimal(text: string | undefined): number | undefined {
 /** Beyond these digits a sum of digits would not be the nearest number any more. */
 const exactDigits = 15;
 const digitsMax = 20;
-const [blank, tab, zero, nine] = [32, 9, 48, 57];
+const [newline, blank, tab, zero, nine] = [10, 32, 9, 48, 57];
 
 /**
  * The unsigned integers between blanks, one by one. Taken so, the small ones stay small in memory: of a list that holds a large
@@ -107,7 +141,7 @@ export function unsignedAll(line: string, from = 0, most = Number.POSITIVE_INFIN
   return reader.isSound ? numbers : undefined;
 }
 
-function isBlank(code: number): boolean {
+export function isBlank(code: number): boolean {
   return code === blank || code === tab;
 }
 
@@ -144,15 +178,40 @@ export function hex(text: string | undefined): number | undefined {
   return digits === undefined ? undefined : Number.parseInt(digits, 16);
 }
 
-/** The hexadecimal numbers between blanks, as `hex` reads them; undefined when one of them is something else. */
-export function hexAll(line: string): number[] | undefined {
-  const numbers: number[] = [];
-  for (const text of fields(line)) {
-    const value = /^[\da-f]{8}$/.test(text) ? Number.parseInt(text, 16) : hex(text);
-    if (value === undefined) return undefined;
-    numbers.push(value);
+/** Of one hexadecimal number. */
+const hexDigitsMax = 16;
+const exactHexDigits = 13;
+const [x, a, f, lower] = [120, 97, 102, 32];
+
+/**
+ * The hexadecimal numbers between blanks, with or without 0x, in `into`, whose numbers of before are gone. Whether each of them
+ * was one.
+ */
+export function hexAll(line: string, into: number[]): boolean {
+  into.length = 0;
+  const end = Math.min(line.length, fieldCharsMax);
+  let at = 0;
+  for (;;) {
+    while (at < end && isBlank(line.charCodeAt(at))) at += 1;
+    if (at === end) return into.length > 0;
+    if (line.charCodeAt(at) === zero && (line.charCodeAt(at + 1) | lower) === x) at += 2;
+    const start = at;
+    let value = 0;
+    for (; at < end && !isBlank(line.charCodeAt(at)); at += 1) {
+      const digit = hexDigit(line.charCodeAt(at));
+      if (digit === undefined) return false;
+      value = value * 16 + digit;
+    }
+    const digits = at - start;
+    if (digits === 0 || digits > hexDigitsMax) return false;
+    into.push(digits <= exactHexDigits ? value : Number.parseInt(line.slice(start, at), 16));
   }
-  return numbers;
+}
+
+function hexDigit(code: number): number | undefined {
+  if (code >= zero && code <= nine) return code - zero;
+  const letter = code | lower;
+  return letter >= a && letter <= f ? letter - a + 10 : undefined;
 }
 
 const listedMax = 8192;

@@ -11,15 +11,16 @@ const queuesColumn = 4;
 
 export function parseUdpQueues(text: string, problem: Problem): UdpQueues {
   const sums: UdpQueues = { tx: 0, rx: 0 };
+  const queues: number[] = [];
   let heading = true;
   for (const line of boundedLines(text, linesMax, problem)) {
     if (heading) {
       heading = false;
       continue;
     }
-    const queues = hexAll((fields(line)[queuesColumn] ?? '').replace(':', ' '));
-    const [tx, rx] = queues ?? [];
-    if (tx === undefined || rx === undefined) problem(`bad line ${line}`);
+    const isSound = hexAll((fields(line)[queuesColumn] ?? '').replace(':', ' '), queues);
+    const [tx, rx] = queues;
+    if (!isSound || tx === undefined || rx === undefined) problem(`bad line ${line}`);
     else {
       sums.tx += tx;
       sums.rx += rx;

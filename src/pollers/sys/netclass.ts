@@ -4,7 +4,7 @@
 // for what grows with the number of guests.
 import type { PartReader } from '../part-reader.js';
 import { hex, integer } from '../proc/text.js';
-import type { Rare } from '../rare.js';
+import { allOf, type Rare } from '../rare.js';
 
 export type NetClass = {
   device: string;
@@ -42,6 +42,7 @@ const devicesMax = 512;
 const devicesWatchedMax = 32;
 /** Read in one poll: each is some sixty requests, on hosts that have a hundred of them. */
 const guestsDevicesAtATime = 1;
+const ofGuestsDevice = { atMost: guestsDevicesAtATime };
 const ofGuests = /^(vnet|tap|veth|macvtap|fwpr|fwln)\d/;
 
 export async function readNetClass(
@@ -51,7 +52,7 @@ export async function readNetClass(
 ): Promise<NetClass[]> {
   const usable = devices.filter(isFileName).slice(0, devicesMax);
   const looked = new Set(watched(usable));
-  const all = await Promise.all(
+  const all = await allOf(
     usable.map((device) =>
       ofGuests.test(device)
         ? guestsDevice(reader, rare, device)
@@ -73,14 +74,18 @@ async function hostsDevice(
   });
 }
 
-function guestsDevice(reader: PartReader, rare: Rare, device: string): Promise<NetClass | undefined> {
+function guestsDevice(
+  reader: PartReader,
+  rare: Rare,
+  device: string,
+): Promise<NetClass | undefined> | NetClass | undefined {
   const read = async (before: NetClass | undefined) => {
     if (!before) return readDevice(reader, device);
     const now = await readChanges(reader, device, { often: false });
     const isSame = now.operstate !== undefined && !hasChanged(before, now);
     return isSame ? before : readDevice(reader, device);
   };
-  return rare.get(`tap ${device}`, read, { atMost: guestsDevicesAtATime });
+  return rare.get(`tap ${device}`, read, ofGuestsDevice);
 }
 
 type Changes = { operstate?: string | undefined; changes?: string | undefined };

@@ -1,0 +1,81 @@
+import { describe, expect, it } from 'vitest';
+import { type KeptHandle, Rereading } from '../../../src/ssh/sftp-rereading.js';
+import { MalformedSftp, SftpReplies, type SftpReply } from '../../../src/ssh/sftp-wire.js';
+
+function dataReply(id: number, text: string): SftpReply {
+  const bytes = Buffer.alloc(13 + text.length);
+  bytes.writeUInt32BE(9 + text.length, 0);
+  bytes.writeUInt8(103, 4);
+  bytes.writeUInt32BE(id, 5);
+  bytes.writeUInt32BE(text.length, 9);
+  bytes.write(text, 13, 'latin1');
+  return only(bytes);
+}
+
+function endReply(id: number): SftpReply {
+  return only(Buffer.from(['00000009', '65', id.toString(16).padStart(8, '0'), '00000001'].join(''), 'hex'));
+}
+
+function only(bytes: Buffer): SftpReply {
+  const [reply] = [...new SftpReplies().push(bytes)];
+  if (!reply) throw new Error('no reply');
+  return reply;
+}
+
+function rereading(path: string, layout: number[], bytesMax = 1_000_000) {
+  const handle: KeptHandle = { id: 'h', layout };
+  const ends: unknown[] = [];
+  const asked: [number, number][] = [];
+  const one = new Rereading(path, handle, layout, bytesMax, (text, error) => ends.push(error ?? text));
+  one.ask({ askRead: (_request, _handle, offset, length) => 7 + asked.push([offset, length]) - 1 });
+  return { one, handle, ends, asked };
+}
+
+describe('a file that is read again', () => {
+  it('takes one request when half a page is left behind its end, and may grow a little', () => {
+    const { one, asked, ends, handle } = rereading('/proc/loadavg', [600]);
+    expect(asked).toEqual([[0, 856]]);
+    one.settle(dataReply(7, 'x'.repeat(700)));
+    expect(ends).toEqual(['x'.repeat(700)]);
+    expect(handle.layout).toEqual([700]);
+  });
+
+  it('takes its pieces and its end in any order', () => {
+    const { one, asked, ends } = rereading('/proc/stat', [4000, 3000]);
+    expect(asked.map(([offset]) => offset)).toEqual([0, 4000, 7000]);
+    one.settle(endReply(9));
+    one.settle(dataReply(8, 'b'.repeat(3000)));
+    expect(ends).toEqual([]);
+    one.settle(dataReply(7, 'a'.repeat(4000)));
+    expect(ends).toEqual(['a'.repeat(4000) + 'b'.repeat(3000)]);
+  });
+
+  it.each([
+    ['a piece is shorter', ['a'.repeat(3990), 'b'.repeat(3000), '']],
+    ['the end has moved', ['a'.repeat(4000), 'b'.repeat(3000), 'c']],
+  ])('is dropped when %s: it may be of two moments', (_, texts) => {
+    const { one, ends } = rereading('/proc/stat', [4000, 3000]);
+    for (const [index, text] of texts.entries()) one.settle(dataReply(7 + index, text));
+    expect(ends).toEqual([undefined]);
+  });
+
+  it('is dropped when it is larger than it may be', () => {
+    const { one, ends } = rereading('/proc/loadavg', [600], 650);
+    one.settle(dataReply(7, 'x'.repeat(700)));
+    expect(ends).toEqual([undefined]);
+  });
+
+  it('fails once, whatever comes after', () => {
+    const { one, ends } = rereading('/proc/stat', [4000, 3000]);
+    const error = new Error('gone');
+    one.reject(error);
+    one.reject(new Error('again'));
+    one.settle(dataReply(8, 'late'));
+    expect(ends).toEqual([error]);
+  });
+
+  it('refuses more than it asked for', () => {
+    const { one } = rereading('/proc/loadavg', [10]);
+    expect(() => one.settle(dataReply(7, 'x'.repeat(513)))).toThrow(MalformedSftp);
+  });
+});
