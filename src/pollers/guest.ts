@@ -85,7 +85,10 @@ class Round {
   #broken: unknown;
   #judged = 0;
 
-  constructor({ clock, signal, host, previous, changed }: PollContext<GuestSample>, domains: readonly DomainRef[]) {
+  constructor(
+    { clock, signal, host, previous, changed }: PollContext<GuestSample>,
+    domains: readonly DomainRef[],
+  ) {
     this.#clock = clock;
     this.#signal = signal;
     this.#intervalMs = host.poll.guestMs ?? askAgainMs;
