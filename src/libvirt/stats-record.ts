@@ -1,7 +1,7 @@
 // How the statistics of a domain are kept and looked at: all numbers of a reply in one array, and a record of a group, such as
 // `vm.blocks[0]`, as a view of some of them, made when somebody asks. 1,000 hosts have millions of figures, and objects with a
 // property each would be four times as large and keep the garbage collector busy. It refuses to let anybody write: a view has
-// getters only. They are enumerable but not own properties: `for in` finds them, a spread and Object.keys do not.
+// getters only. They are enumerable but not own properties: `for in` and JSON find them, a spread and Object.keys do not.
 
 /** Key = what follows the group (and index) in libvirt's field name. Booleans are 0 and 1. */
 export type StatRecord = Record<string, number | string | undefined>;
@@ -28,6 +28,14 @@ class View {
     this.#figuresAt = figuresAt + view.figuresAt;
     this.#texts = texts;
     this.#textsAt = view.textsAt;
+  }
+
+  /** With properties of its own. */
+  toJSON(): StatRecord {
+    const record = this as unknown as StatRecord;
+    const own: StatRecord = {};
+    for (const key in record) own[key] = record[key];
+    return own;
   }
 
   static figureAt(index: number): (this: View) => number | undefined {

@@ -167,6 +167,15 @@ export class DecodedStats implements DomainStats {
     return this.#group('other');
   }
 
+  toJSON(): object {
+    const { state, cpu, balloon, vcpu, vcpus, nets, blocks, iothreads, perf, memory, dirtyrate, other } =
+      this;
+    return {
+      ...this,
+      ...{ state, cpu, balloon, vcpu, vcpus, nets, blocks, iothreads, perf, memory, dirtyrate, other },
+    };
+  }
+
   #group(group: RecordGroup): StatRecord {
     return this.#record(this.#layout.groups.get(group));
   }

@@ -104,7 +104,11 @@ describe('reads', () => {
     expect((data as { capabilities: { guests: unknown[] } }).capabilities.guests.length).toBeGreaterThan(0);
     expect((await ops.run('health_check')).data).toMatchObject({ status: 'ok' });
     const { data: sample } = await ops.run('collect_metrics', { params: { pollers: ['vms'] } });
-    expect((sample as { vms: { vms: unknown[] } }).vms.vms).toHaveLength(3);
+    const { vms } = (sample as { vms: { vms: { cpu: { time?: number }; blocks: object[] }[] } }).vms;
+    expect(vms).toHaveLength(3);
+    const times = vms.map(({ cpu }) => cpu.time).filter((time) => time !== undefined && time > 0);
+    expect(times.length).toBeGreaterThan(0);
+    expect(vms.flatMap(({ blocks }) => blocks)[0]).toHaveProperty('capacity');
   });
 });
 

@@ -32,7 +32,8 @@ export const operation: Operation<Params, CollectFacts> = {
     const problems: Record<string, string> = {};
     for (const [index, end] of ends.entries()) {
       const poller = asked[index] ?? '';
-      if (end.status === 'fulfilled') samples[poller] = end.value;
+      // Of properties of its own, as it will be sent: a VM's records are views (libvirt/stats-record.ts).
+      if (end.status === 'fulfilled') samples[poller] = JSON.parse(JSON.stringify(end.value));
       else problems[poller] = describe(end.reason);
     }
     const [first] = ends;

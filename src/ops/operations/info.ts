@@ -96,7 +96,7 @@ async function sizesOfRunning(
     .catch(unlessOver(ctx, []));
   const blocks = stats.find(({ domain }) => domain.uuid === vm.uuid)?.blocks ?? [];
   return new Map(
-    blocks.flatMap(({ name, ...block }) => (name === undefined ? [] : [[name, shownSizes(block)] as const])),
+    blocks.flatMap((block) => (block.name === undefined ? [] : [[block.name, shownSizes(block)] as const])),
   );
 }
 

@@ -60,6 +60,11 @@ describe('a recorded reply', () => {
     ]);
   });
 
+  it('is whole as JSON', () => {
+    const all = decoder.decode(recorded);
+    expect(JSON.parse(JSON.stringify(all))).toEqual(all.map(plain));
+  });
+
   it('cannot be written to', () => {
     const [stats] = decoder.decode(recorded);
     expect(() => Object.assign(stats?.cpu ?? {}, { time: 0 })).toThrow(TypeError);
