@@ -5,7 +5,7 @@ import fc from 'fast-check';
 
 const answerWithinMs = 5_000;
 
-export const stackLike = /\n? +at .*(\.[jt]s|node:)|node_modules|\/src\/|\/dist\//;
+export const stackLike = / {4}at .*(\.[jt]s\b|node:)|node_modules|\/src\/|\/dist\//;
 
 export type Answer = { status: number; headers: Map<string, string>; body: string };
 
