@@ -12,6 +12,7 @@ import type { NewEntry, OutboxEntry, OutboxLimits } from './outbox-types.js';
 /** A store that syncs every second has what it took on disk by then. */
 const retireAfterMs = 5_000;
 const batchBytesMax = 1024 * 1024;
+const nothingOffered = { count: 0, bytes: 0, lastOrder: 0 };
 
 /** An entry in the journal. `life` and `number` name it to the store: a life of the process, and rising within it. */
 export type Line = {
@@ -49,6 +50,8 @@ export class OutboxJournal {
   /** Those before `#taken` are in the store, but their segment has not gone away yet. */
   #lines: Line[] = [];
   #taken = 0;
+  /** The batch that the store may have by now: one that both drop would be told of twice. */
+  #offered = nothingOffered;
   #untakenBytes = 0;
   #number = 0;
   #order = 0;
@@ -134,7 +137,7 @@ export class OutboxJournal {
     return { entry, line, durable };
   }
 
-  /** The next lines for the store, in order. */
+  /** The next lines for the store, in order. Until `took` or `handBack` they are the store's to drop, not the journal's. */
   batch(countMax: number): Line[] {
     const lines: Line[] = [];
     let bytes = 0;
@@ -144,11 +147,18 @@ export class OutboxJournal {
       lines.push(line);
       bytes += line.bytes;
     }
+    this.#offered = { count: lines.length, bytes, lastOrder: lines.at(-1)?.order ?? 0 };
     return lines;
+  }
+
+  /** The store did not say that it has the last batch. */
+  handBack(): void {
+    this.#offered = nothingOffered;
   }
 
   /** The store has everything up to and with this line. */
   took(last: Line): void {
+    this.#offered = nothingOffered;
     for (
       let line = this.#lines[this.#taken];
       line && line.order <= last.order;
@@ -241,8 +251,11 @@ export class OutboxJournal {
 
   #makeRoom(): void {
     const { limits, onDropped } = this.#options;
-    while (this.untaken > limits.entriesMax || this.#untakenBytes > limits.bytesMax) {
-      const at = this.#lines.findIndex(({ kind }, index) => index >= this.#taken && kind === 'event');
+    const { count, bytes, lastOrder } = this.#offered;
+    while (this.untaken - count > limits.entriesMax || this.#untakenBytes - bytes > limits.bytesMax) {
+      const at = this.#lines.findIndex(
+        ({ kind, order }, index) => index >= this.#taken && order > lastOrder && kind === 'event',
+      );
       const [line] = at === -1 ? [] : this.#lines.splice(at, 1);
       if (!line) return;
       this.#untakenBytes -= line.bytes;

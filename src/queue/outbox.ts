@@ -206,6 +206,7 @@ export class Outbox implements AsyncDisposable {
         lines = this.#closing ? [] : this.#journal.batch(takeCountMax);
       }
     } catch (error) {
+      this.#journal.handBack();
       this.#errors.report(error);
       if (!this.#closing) this.#retake = this.#clock.after(retakeMs, () => void this.#take());
     } finally {

@@ -46,7 +46,9 @@ async function add(journal: OutboxJournal, ...given: NewEntry[]): Promise<Outbox
 }
 
 function entries(journal: OutboxJournal): OutboxEntry[] {
-  return journal.batch(10_000).map(({ text }) => JSON.parse(text));
+  const lines = journal.batch(10_000);
+  journal.handBack();
+  return lines.map(({ text }) => JSON.parse(text));
 }
 
 async function files(): Promise<string[]> {
@@ -173,6 +175,21 @@ describe('the journal', () => {
     await add(journal, result('r4'), result('r5'), event('e4'));
     expect(entries(journal).map(({ host }) => host)).toEqual(['r1', 'r2', 'r3', 'r4', 'r5']);
     expect(dropped).toEqual(['e1', 'e2', 'e3', 'e4']);
+    await journal.close();
+  });
+
+  it('leaves what the store is being given to the store, which may drop it too, until it is handed back', async () => {
+    const journal = await open({ ...roomy, entriesMax: 2 });
+    await add(journal, event('e1'), event('e2'));
+    const last = journal.batch(1).at(-1);
+    await add(journal, event('e3'), event('e4'));
+    expect(dropped).toEqual(['e2']);
+    if (last) journal.took(last);
+    expect(entries(journal).map(({ host }) => host)).toEqual(['e3', 'e4']);
+    journal.batch(1);
+    journal.handBack();
+    await add(journal, event('e5'));
+    expect(dropped).toEqual(['e2', 'e3']);
     await journal.close();
   });
 
