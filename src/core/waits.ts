@@ -10,13 +10,17 @@ export type Wait = {
   readonly signal?: AbortSignal | undefined;
   /** Called at most once; the wait goes on until it is due or deleted. */
   readonly onAbort: (signal: AbortSignal) => void;
+  /** Kept by `Waits`: 0 at first. */
+  place: number;
 };
 
 type Listener = { waits: number; readonly onAbort: () => void };
 
 export class Waits {
   readonly #clock: Clock;
-  readonly #waits = new Set<Wait>();
+  /** The first `#count` of them are taken. A set would make its table anew several times a poll. */
+  readonly #waits: (Wait | undefined)[] = [];
+  #count = 0;
   readonly #listeners = new Map<AbortSignal, Listener>();
   #timer: Timer | undefined;
   #firesAtMs = Number.POSITIVE_INFINITY;
@@ -27,14 +31,25 @@ export class Waits {
 
   /** Its signal must not have been aborted yet. */
   add(wait: Wait): void {
-    this.#waits.add(wait);
+    wait.place = this.#count;
+    this.#waits[this.#count++] = wait;
     if (wait.dueMs < this.#firesAtMs) this.#fireAt(wait.dueMs);
     if (wait.signal) this.#listen(wait.signal).waits += 1;
   }
 
   delete(wait: Wait): void {
-    if (!this.#waits.delete(wait)) return;
+    if (this.#waits[wait.place] !== wait) return;
+    const last = this.#waits[--this.#count] as Wait;
+    this.#waits[this.#count] = undefined;
+    if (last !== wait) {
+      this.#waits[wait.place] = last;
+      last.place = wait.place;
+    }
     if (wait.signal) this.#leave(wait.signal);
+  }
+
+  #all(): Wait[] {
+    return this.#waits.slice(0, this.#count) as Wait[];
   }
 
   #listen(signal: AbortSignal): Listener {
@@ -42,7 +57,7 @@ export class Waits {
     if (known) return known;
     const onAbort = () => {
       this.#listeners.delete(signal);
-      for (const wait of [...this.#waits]) if (wait.signal === signal) wait.onAbort(signal);
+      for (const wait of this.#all()) if (wait.signal === signal) wait.onAbort(signal);
     };
     const listener = { waits: 0, onAbort };
     this.#listeners.set(signal, listener);
@@ -69,7 +84,7 @@ export class Waits {
     this.#firesAtMs = Number.POSITIVE_INFINITY;
     const nowMs = this.#clock.monotonicMs();
     let nextMs = Number.POSITIVE_INFINITY;
-    for (const wait of [...this.#waits]) {
+    for (const wait of this.#all()) {
       if (wait.dueMs > nowMs) {
         nextMs = Math.min(nextMs, wait.dueMs);
         continue;

@@ -68,10 +68,9 @@ export class PartReader {
       shared.troubled = true;
       this.#poll.problems.add(problem);
     };
-    const reading = this.#poll.files.read(path, this.#poll.file).then(
-      (text) => parse(text, (what) => complain(`${path}: ${what}`)),
-      (error: unknown) => absent(error, complain),
-    );
+    const reading = this.#poll.files
+      .parsed(path, this.#poll.file, (text) => parse(text, (what) => complain(`${path}: ${what}`)))
+      .catch((error: unknown) => absent(error, complain));
     const shared: Shared = { reading, troubled: false };
     return shared;
   }
@@ -82,8 +81,8 @@ export class PartReader {
    */
   attribute(path: string, { often = false } = {}): Promise<string | undefined> {
     return this.#poll.files
-      .read(path, often ? this.#poll.often : this.#poll.once)
-      .then(withoutNewline, absent);
+      .parsed(path, often ? this.#poll.often : this.#poll.once, withoutNewline)
+      .catch(absent);
   }
 
   /** Those of the names in a directory that match, in their order; undefined when there is no such directory. */

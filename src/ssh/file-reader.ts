@@ -28,6 +28,8 @@ export type FilesystemStats = {
 export interface FileReader {
   /** The whole file from its beginning, as UTF-8. */
   read(path: string, o?: ReadOptions): Promise<string>;
+  /** What `parse` makes of it, at once: the text is kept nowhere. Undefined when there is no such file. */
+  parsed<T>(path: string, o: ReadOptions, parse: (text: string) => T): Promise<T | undefined>;
   /** Names in a directory, without `.` and `..`, in no order. */
   list(path: string, o?: WaitOptions): Promise<string[]>;
   readlink(path: string, o?: WaitOptions): Promise<string>;

@@ -10,6 +10,7 @@ import {
   type FileReader,
   type FilesystemStats,
   fileLimits,
+  fileMissing,
   type ReadOptions,
   readerClosed,
 } from './file-reader.js';
@@ -39,19 +40,29 @@ const readlink: Work = (session, operation) => operation.follow(session.readlink
 const statvfs: Work = (session, operation) => operation.follow(session.statvfs(operation.path));
 const mode: Work = (session, operation) => operation.follow(session.mode(operation.path));
 
-type Asked = {
-  readonly path: string;
-  readonly bytesMax: number;
-  readonly timeoutMs: number;
-  readonly dueMs: number;
-  readonly signal: AbortSignal | undefined;
+type Kind<A, T> = {
+  work: Work;
+  /**
+   * Makes of the answer what the caller is given, before anything waits: a promise that has waited long for a text would keep it
+   * for long, too.
+   */
+  take: (answer: A) => T;
   /** Whether a path that is missing is not asked for again for a while. */
-  readonly remembers: boolean;
-  readonly work: Work;
-  readonly resolve: (value: unknown) => void;
-  readonly reject: (error: unknown) => void;
-  readonly keeper: Keeper;
+  remembers: boolean;
+  /** What a path that is missing resolves with, where that is no error. */
+  missing?: { is: T };
 };
+
+const same = <T>(answer: T): T => answer;
+const asText = { work: readOnce, take: same<string>, remembers: true };
+const asKeptText = { work: readKept, take: same<string>, remembers: true };
+const asNames = { work: list, take: same<string[]>, remembers: true };
+const asTarget = { work: readlink, take: same<string>, remembers: true };
+const asSpace = { work: statvfs, take: same<FilesystemStats>, remembers: false };
+const asMode = { work: mode, take: same<number>, remembers: false };
+const isUndefined = { is: undefined };
+
+type Caller = { resolve: (value: unknown) => void; reject: (error: unknown) => void };
 
 type Keeper = {
   onEnd: (operation: Operation, error?: unknown) => void;
@@ -64,28 +75,42 @@ class Operation implements Wait, Reader {
   session: SftpSession | undefined;
   /** The caller does not wait any more. */
   isLeft = false;
+  place = 0;
   readonly path: string;
-  readonly bytesMax: number;
-  readonly timeoutMs: number;
   readonly dueMs: number;
-  readonly signal: AbortSignal | undefined;
-  readonly remembers: boolean;
-  readonly work: Work;
-  readonly #resolve: (value: unknown) => void;
-  readonly #reject: (error: unknown) => void;
+  readonly kind: Kind<unknown, unknown>;
+  readonly #o: ReadOptions;
+  readonly #caller: Caller;
   readonly #keeper: Keeper;
 
-  constructor(asked: Asked) {
-    this.path = asked.path;
-    this.bytesMax = asked.bytesMax;
-    this.timeoutMs = asked.timeoutMs;
-    this.dueMs = asked.dueMs;
-    this.signal = asked.signal;
-    this.remembers = asked.remembers;
-    this.work = asked.work;
-    this.#resolve = asked.resolve;
-    this.#reject = asked.reject;
-    this.#keeper = asked.keeper;
+  constructor(
+    path: string,
+    o: ReadOptions,
+    {
+      kind,
+      dueMs,
+      caller,
+      keeper,
+    }: { kind: Kind<unknown, unknown>; dueMs: number; caller: Caller; keeper: Keeper },
+  ) {
+    this.path = path;
+    this.#o = o;
+    this.kind = kind;
+    this.dueMs = dueMs;
+    this.#caller = caller;
+    this.#keeper = keeper;
+  }
+
+  get bytesMax(): number {
+    return this.#o.bytesMax ?? fileLimits.readBytesMax;
+  }
+
+  get timeoutMs(): number {
+    return timeoutOf(this.#o);
+  }
+
+  get signal(): AbortSignal | undefined {
+    return this.#o.signal;
   }
 
   follow(answer: Promise<unknown>): void {
@@ -96,25 +121,39 @@ class Operation implements Wait, Reader {
   }
 
   done(value: unknown): void {
-    this.#resolve(value);
+    try {
+      this.#caller.resolve(this.kind.take(value));
+    } catch (error) {
+      this.#caller.reject(error);
+    }
     this.#keeper.onEnd(this);
   }
 
   failed(error: unknown): void {
-    this.#reject(error);
+    const { missing } = this.kind;
+    if (missing && isMissing(error)) this.#caller.resolve(missing.is);
+    else this.#caller.reject(error);
     this.#keeper.onEnd(this, error);
   }
 
   onDue(): void {
     this.isLeft = true;
-    this.#reject(this.#keeper.timeout(this));
+    this.#caller.reject(this.#keeper.timeout(this));
     this.#keeper.onHang(this);
   }
 
   onAbort(signal: AbortSignal): void {
     this.isLeft = true;
-    this.#reject(abortError(signal));
+    this.#caller.reject(abortError(signal));
   }
+}
+
+function timeoutOf({ timeoutMs = fileLimits.fileTimeoutMs }: ReadOptions): number {
+  return timeoutMs;
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof HostError && error.code === 'FILE_MISSING';
 }
 
 const settled = Promise.resolve();
@@ -124,6 +163,11 @@ function rejected(error: HostError): Promise<never> {
   return settled.then(() => {
     throw error;
   });
+}
+
+/** Files of /proc and /sys keep their handle; others are opened each time, since they are replaced by renaming. */
+function keepsHandle(path: string, { once }: ReadOptions): boolean {
+  return !once && (path.startsWith('/proc/') || path.startsWith('/sys/'));
 }
 
 /** Of stat(2). */
@@ -142,10 +186,9 @@ export class SftpFileReader implements FileReader {
   /** Oldest first. */
   readonly #queue: Operation[] = [];
   #running = 0;
-  readonly #missing = new Map<string, { untilMs: number; error: HostError }>();
+  /** By path: until when. */
+  readonly #missing = new Map<string, number>();
   readonly #hangs = new Map<string, { count: number; avoidUntilMs: number }>();
-  /** Oldest first: the SFTP server works in order, so the first of them is what it is at. */
-  readonly #inFlight = new Set<Operation>();
   readonly closed: Promise<HostError>;
   readonly #keeper: Keeper = {
     onEnd: (operation, error) => this.#ended(operation, error),
@@ -211,55 +254,49 @@ export class SftpFileReader implements FileReader {
     }
   }
 
-  /** Files of /proc and /sys keep their handle; others are opened each time, since they are replaced by renaming. */
   read(path: string, o: ReadOptions = {}): Promise<string> {
-    const keeps = !o.once && (path.startsWith('/proc/') || path.startsWith('/sys/'));
-    return this.#unlessMissing(path, o, keeps ? readKept : readOnce);
+    return this.#run(path, o, keepsHandle(path, o) ? asKeptText : asText);
+  }
+
+  parsed<T>(path: string, o: ReadOptions, parse: (text: string) => T): Promise<T | undefined> {
+    const work = keepsHandle(path, o) ? readKept : readOnce;
+    return this.#run<string, T | undefined>(path, o, {
+      work,
+      take: parse,
+      remembers: true,
+      missing: isUndefined,
+    });
   }
 
   list(path: string, o: WaitOptions = {}): Promise<string[]> {
-    return this.#unlessMissing(path, o, list);
+    return this.#run(path, o, asNames);
   }
 
   readlink(path: string, o: WaitOptions = {}): Promise<string> {
-    return this.#unlessMissing(path, o, readlink);
+    return this.#run(path, o, asTarget);
   }
 
   statvfs(path: string, o: WaitOptions = {}): Promise<FilesystemStats> {
-    return this.#run(path, o, statvfs, false);
+    return this.#run(path, o, asSpace);
   }
 
   async stat(path: string, o: WaitOptions = {}): Promise<FileStat> {
-    const bits = await this.#run<number>(path, o, mode, false);
+    const bits = await this.#run(path, o, asMode);
     return { mode: bits & 0o7777, isSocket: (bits & fileTypeMask) === socketType };
   }
 
-  #unlessMissing<T>(path: string, o: ReadOptions, work: Work): Promise<T> {
-    const missing = this.#missing.get(path);
-    if (missing) {
-      if (this.#clock.monotonicMs() < missing.untilMs) return rejected(missing.error);
-      this.#missing.delete(path);
-    }
-    return this.#run(path, o, work, true);
-  }
-
   /** The watch for a hang goes on when the caller has left: its poll may be shorter than our patience. */
-  #run<T>(path: string, o: ReadOptions, work: Work, remembers: boolean): Promise<T> {
-    const { timeoutMs = fileLimits.fileTimeoutMs, bytesMax = fileLimits.readBytesMax, signal } = o;
+  #run<A, T>(path: string, o: ReadOptions, kind: Kind<A, T>): Promise<T> {
+    if (kind.remembers && this.#isKnownToMiss(path)) {
+      return kind.missing ? Promise.resolve(kind.missing.is) : rejected(fileMissing(this.#o.host, path));
+    }
     return new Promise<T>((resolve, reject) => {
       this.#refuseAvoided(path);
-      if (signal?.aborted) throw abortError(signal);
-      const dueMs = this.#clock.monotonicMs() + timeoutMs;
-      const operation = new Operation({
-        path,
-        bytesMax,
-        timeoutMs,
-        dueMs,
-        signal,
-        remembers,
-        work,
-        reject,
-        resolve: resolve as (value: unknown) => void,
+      if (o.signal?.aborted) throw abortError(o.signal);
+      const operation = new Operation(path, o, {
+        kind: kind as Kind<unknown, unknown>,
+        dueMs: this.#clock.monotonicMs() + timeoutOf(o),
+        caller: { resolve: resolve as (value: unknown) => void, reject },
         keeper: this.#keeper,
       });
       this.#waits.add(operation);
@@ -268,6 +305,15 @@ export class SftpFileReader implements FileReader {
       else this.#queue.push(operation);
     });
   }
+
+  #isKnownToMiss(path: string): boolean {
+    const untilMs = this.#missing.get(path);
+    if (untilMs === undefined) return false;
+    if (this.#clock.monotonicMs() < untilMs) return true;
+    this.#missing.delete(path);
+    return false;
+  }
+
   #start(operation: Operation): void {
     this.#running++;
     const session = this.#opened;
@@ -282,20 +328,18 @@ export class SftpFileReader implements FileReader {
 
   #begin(operation: Operation, session: SftpSession): void {
     operation.session = session;
-    this.#inFlight.add(operation);
-    operation.work(session, operation);
+    operation.kind.work(session, operation);
   }
 
   /** Whether the caller has left or not. */
   #ended(operation: Operation, error?: unknown): void {
     const { path } = operation;
-    if (error instanceof HostError && error.code === 'FILE_MISSING' && operation.remembers) {
+    if (operation.kind.remembers && isMissing(error)) {
       if (this.#missing.size >= missingMax) this.#missing.clear();
-      this.#missing.set(recurring(path), { untilMs: this.#clock.monotonicMs() + missingForMs, error });
+      this.#missing.set(recurring(path), Math.ceil(this.#clock.monotonicMs()) + missingForMs);
     }
     if (operation.session && error === undefined) this.#hangs.delete(path);
     this.#waits.delete(operation);
-    this.#inFlight.delete(operation);
     this.#running--;
     const next = this.#queue.shift();
     if (next) this.#start(next);
@@ -321,11 +365,11 @@ export class SftpFileReader implements FileReader {
   /** The session is given up: its server works in order and would answer nothing else before this. */
   #onHang({ session, timeoutMs }: Operation): void {
     if (!session || session.ended) return;
-    const guilty = [...this.#inFlight].find((operation) => operation.session === session);
-    if (!guilty) return;
-    const count = (this.#hangs.get(guilty.path)?.count ?? 0) + 1;
+    const guilty = session.waitsFor;
+    if (guilty === undefined) return;
+    const count = (this.#hangs.get(guilty)?.count ?? 0) + 1;
     if (this.#hangs.size >= missingMax) this.#hangs.clear();
-    this.#hangs.set(guilty.path, { count, avoidUntilMs: this.#clock.monotonicMs() + avoidedForMs });
-    session.end(this.#timeout(`SFTP gave no answer within ${timeoutMs} ms, held up by ${guilty.path}`));
+    this.#hangs.set(guilty, { count, avoidUntilMs: this.#clock.monotonicMs() + avoidedForMs });
+    session.end(this.#timeout(`SFTP gave no answer within ${timeoutMs} ms, held up by ${guilty}`));
   }
 }

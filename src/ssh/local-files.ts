@@ -59,6 +59,14 @@ export class LocalFileReader implements FileReader {
     });
   }
 
+  async parsed<T>(path: string, o: ReadOptions, parse: (text: string) => T): Promise<T | undefined> {
+    const text = await this.read(path, o).catch((error: unknown) => {
+      if (error instanceof HostError && error.code === 'FILE_MISSING') return undefined;
+      throw error;
+    });
+    return text === undefined ? undefined : parse(text);
+  }
+
   list(path: string, o: WaitOptions = {}): Promise<string[]> {
     return this.#run(path, o, async () => {
       const names: string[] = [];

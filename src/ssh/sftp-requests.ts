@@ -4,6 +4,7 @@
 import type { Duplex } from 'node:stream';
 import { HostError } from '../core/errors.js';
 import { fileMissing } from './file-reader.js';
+import { InFlight } from './sftp-in-flight.js';
 import {
   encode,
   MalformedSftp,
@@ -37,9 +38,7 @@ export class SftpRequests {
   readonly #channel: Duplex;
   readonly host: string;
   readonly #replies = new SftpReplies();
-  /** By id. */
-  readonly #requests = new Map<number, Request>();
-  #nextId = 0;
+  readonly #requests = new InFlight<Request>();
   /** To leave at the end of this turn. */
   readonly #outgoing = new Outgoing();
   #greeted = false;
@@ -67,6 +66,12 @@ export class SftpRequests {
 
   get ended(): HostError | undefined {
     return this.#ended;
+  }
+
+  /** The path that the server is at now, since it works in order: of the oldest request without an answer that has one. */
+  get waitsFor(): string | undefined {
+    for (const { path } of this.#requests.values()) if (path) return path;
+    return undefined;
   }
 
   end(error: HostError): void {
@@ -119,11 +124,8 @@ export class SftpRequests {
   }
 
   #register(request: Request): number {
-    const id = this.#nextId;
-    this.#nextId = (id + 1) >>> 0;
-    this.#requests.set(id, request);
     this.#sendSoon();
-    return id;
+    return this.#requests.add(request);
   }
 
   /** `take` reads the reply with `wanted` and the like. Rejects with FILE_MISSING, FILE_ERROR, or why the session ended. */

@@ -9,6 +9,8 @@ import { encode, MalformedSftp, replyType, type SftpReply } from './sftp-wire.js
 
 type Handle = KeptHandle & {
   inUse: boolean;
+  /** Rises with each use of any of them. */
+  usedAt: number;
   /** The one who waits to use it next. */
   onFree?: () => void;
 };
@@ -25,8 +27,8 @@ const readOnlyFlag = 1;
 export class SftpSession {
   readonly #host: string;
   readonly #requests: SftpRequests;
-  /** In order of use, oldest first. */
   readonly #handles = new Map<string, Handle>();
+  #uses = 0;
   /** Of readings that are more than one round trip, by path. */
   readonly #turns = new Map<string, Promise<unknown>>();
 
@@ -42,6 +44,11 @@ export class SftpSession {
   /** Files open on the host. */
   get handlesOpen(): number {
     return this.ended ? 0 : this.#handles.size;
+  }
+
+  /** The path that the server is at now. */
+  get waitsFor(): string | undefined {
+    return this.#requests.waitsFor;
   }
 
   end(error: HostError): void {
@@ -66,7 +73,7 @@ export class SftpSession {
       );
       return;
     }
-    this.#begin(path, handle);
+    this.#begin(handle);
     const end = (text: string | undefined, error?: Error) => {
       free(handle);
       if (text !== undefined) reader.done(text);
@@ -105,7 +112,7 @@ export class SftpSession {
         if (this.ended || isTooLarge(error)) throw error;
       }
     }
-    const handle: Handle = { id: recurring(await this.#open(path)), layout: undefined, inUse: false };
+    const handle = unused(recurring(await this.#open(path)));
     this.#handles.set(recurring(path), handle);
     this.#evict();
     return await this.#use(path, handle, bytesMax);
@@ -115,14 +122,14 @@ export class SftpSession {
   async readOnce(path: string, bytesMax: number): Promise<string> {
     const id = await this.#open(path);
     try {
-      return await this.#readWhole(path, { id, layout: undefined, inUse: true }, bytesMax);
+      return await this.#readWhole(path, unused(id), bytesMax);
     } finally {
       this.#close(id);
     }
   }
 
   async #use(path: string, handle: Handle, bytesMax: number): Promise<string> {
-    this.#begin(path, handle);
+    this.#begin(handle);
     try {
       return await this.#readWhole(path, handle, bytesMax);
     } catch (error) {
@@ -133,9 +140,8 @@ export class SftpSession {
     }
   }
 
-  #begin(path: string, handle: Handle): void {
-    this.#handles.delete(path);
-    this.#handles.set(recurring(path), handle);
+  #begin(handle: Handle): void {
+    handle.usedAt = ++this.#uses;
     handle.inUse = true;
   }
 
@@ -145,12 +151,11 @@ export class SftpSession {
   }
 
   #evict(): void {
-    for (const [path, handle] of this.#handles) {
-      if (this.#handles.size <= handlesMax) return;
-      if (handle.inUse) continue;
-      this.#handles.delete(path);
-      this.#close(handle.id);
-    }
+    if (this.#handles.size <= handlesMax) return;
+    let oldest: [string, Handle] | undefined;
+    for (const one of this.#handles)
+      if (!one[1].inUse && (!oldest || one[1].usedAt < oldest[1].usedAt)) oldest = one;
+    if (oldest) this.#drop(...oldest);
   }
 
   #open(path: string): Promise<string> {
@@ -243,6 +248,10 @@ export class SftpSession {
 }
 
 const nothing = Buffer.alloc(0);
+
+function unused(id: string): Handle {
+  return { id, layout: undefined, inUse: false, usedAt: 0 };
+}
 
 function free(handle: Handle): void {
   handle.inUse = false;

@@ -68,6 +68,10 @@ async function countedFiles(): Promise<{ files: HostFiles; requests: Requests }>
       requests.reads += 1;
       return files.read(path, options);
     },
+    parsed: (path, options, parse) => {
+      requests.reads += 1;
+      return files.parsed(path, options, parse);
+    },
     list: (path, options) => {
       requests.lists += 1;
       return files.list(path, options);

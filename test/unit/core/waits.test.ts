@@ -10,6 +10,7 @@ function set() {
     const made = {
       dueMs,
       signal,
+      place: 0,
       onDue: () => told.push(`${name} due`),
       onAbort: () => told.push(`${name} aborted`),
     };

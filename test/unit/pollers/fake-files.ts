@@ -13,8 +13,17 @@ export class FakeFiles implements HostFiles {
     this.texts = new Map(Object.entries(texts));
   }
 
-  async read(path: string): Promise<string> {
+  async read(path: string, _options?: ReadOptions): Promise<string> {
     return answer(this.texts.get(path) ?? missing(path));
+  }
+
+  async parsed<T>(path: string, options: ReadOptions, parse: (text: string) => T): Promise<T | undefined> {
+    try {
+      return parse(await this.read(path, options));
+    } catch (error) {
+      if (error instanceof HostError && error.code === 'FILE_MISSING') return undefined;
+      throw error;
+    }
   }
 
   async list(path: string): Promise<string[]> {
