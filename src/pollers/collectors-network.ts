@@ -3,7 +3,7 @@ import type { Collect } from './collect.js';
 import { parseArp } from './proc/arp.js';
 import { parseConntrackStat } from './proc/conntrack.js';
 import { parseMeminfo } from './proc/meminfo.js';
-import { parseNetDev } from './proc/netdev.js';
+import { netDeviceShape, parseNetDev } from './proc/netdev.js';
 import { parseNetstat, parseSnmp6, parseSockstat } from './proc/netstat.js';
 import { parseSoftnet } from './proc/softnet.js';
 import { hostileRecord, parseUnsignedLine } from './proc/text.js';
@@ -19,7 +19,8 @@ const netdev: Collect = async ({ reader }) => {
   const unwanted = await readNoHandler(reader, names);
   const netDevices = devices.map((device) => {
     const receiveNohandler = unwanted.get(device.device);
-    return receiveNohandler === undefined ? device : { ...device, receiveNohandler };
+    if (receiveNohandler === undefined) return device;
+    return netDeviceShape.changed(device, 'receiveNohandler', receiveNohandler);
   });
   return { netDevices };
 };

@@ -1,4 +1,5 @@
 // /proc/net/dev: counters of each network device, of the namespace of the process that serves the files: the host's.
+import { RowList, rowShape } from '../../core/number-rows.js';
 import type { Problem } from '../problems.js';
 import { boundedLines, Unsigneds } from './text.js';
 
@@ -24,12 +25,34 @@ export type NetDevice = {
   receiveNohandler?: number;
 };
 
+/** In the order of the kernel's columns. */
+const counters = [
+  'receiveBytes',
+  'receivePackets',
+  'receiveErrs',
+  'receiveDrop',
+  'receiveFifo',
+  'receiveFrame',
+  'receiveCompressed',
+  'receiveMulticast',
+  'transmitBytes',
+  'transmitPackets',
+  'transmitErrs',
+  'transmitDrop',
+  'transmitFifo',
+  'transmitColls',
+  'transmitCarrier',
+  'transmitCompressed',
+] as const;
+export const netDeviceShape = rowShape<NetDevice>('device', [...counters, 'receiveNohandler']);
+
 const linesMax = 4096;
+const devicesExpected = 64;
 const headerLines = 2;
 const nameCharsMax = 64;
 
 export function parseNetDev(text: string, problem: Problem): NetDevice[] {
-  const devices = new Map<string, NetDevice>();
+  const devices = new RowList(netDeviceShape, devicesExpected);
   let number = 0;
   for (const line of boundedLines(text, linesMax, problem)) {
     number += 1;
@@ -37,36 +60,16 @@ export function parseNetDev(text: string, problem: Problem): NetDevice[] {
     // A name may hold colons (eth0:1 of old); the counters never do.
     const colon = line.lastIndexOf(':');
     const device = line.slice(0, Math.max(0, colon)).trim();
-    const numbers = new Unsigneds(line, colon + 1);
-    const counters = deviceOf(device, numbers);
-    if (!numbers.wereAll || !device || device.length > nameCharsMax || devices.has(device)) {
+    if (!device || device.length > nameCharsMax || devices.has(device)) {
       problem(`bad line ${line}`);
       continue;
     }
-    devices.set(device, counters);
+    const numbers = new Unsigneds(line, colon + 1);
+    devices.begin(device);
+    for (let left = counters.length; left > 0; left -= 1) devices.push(numbers.next());
+    if (numbers.wereAll) continue;
+    devices.drop(device);
+    problem(`bad line ${line}`);
   }
-  return [...devices.values()];
-}
-
-/** In the order of the kernel's columns. */
-function deviceOf(device: string, numbers: Unsigneds): NetDevice {
-  return {
-    device,
-    receiveBytes: numbers.next(),
-    receivePackets: numbers.next(),
-    receiveErrs: numbers.next(),
-    receiveDrop: numbers.next(),
-    receiveFifo: numbers.next(),
-    receiveFrame: numbers.next(),
-    receiveCompressed: numbers.next(),
-    receiveMulticast: numbers.next(),
-    transmitBytes: numbers.next(),
-    transmitPackets: numbers.next(),
-    transmitErrs: numbers.next(),
-    transmitDrop: numbers.next(),
-    transmitFifo: numbers.next(),
-    transmitColls: numbers.next(),
-    transmitCarrier: numbers.next(),
-    transmitCompressed: numbers.next(),
-  };
+  return devices.rows();
 }

@@ -1,4 +1,5 @@
 // /proc/net/softnet_stat: what each CPU did with received packets, in hexadecimal columns that grew with the kernel.
+import { RowList, rowShape } from '../../core/number-rows.js';
 import type { Problem } from '../problems.js';
 import { boundedLines, hexAll } from './text.js';
 
@@ -14,12 +15,25 @@ export type Softnet = {
   backlogLength?: number;
 };
 
+/** Which of the kernel's columns they are. */
+const columnOf = {
+  processed: 0,
+  dropped: 1,
+  timesSqueezed: 2,
+  cpuCollision: 8,
+  receivedRps: 9,
+  flowLimitCount: 10,
+  backlogLength: 11,
+} as const;
+const shape = rowShape<Softnet>('cpu', Object.keys(columnOf) as (keyof typeof columnOf)[]);
+const wanted = Object.values(columnOf);
+const cpusExpected = 32;
 const linesMax = 8192;
 const columnsMin = 9;
 const indexColumn = 12;
 
 export function parseSoftnet(text: string, problem: Problem): Softnet[] {
-  const cpus = new Map<number, Softnet>();
+  const cpus = new RowList(shape, cpusExpected);
   const columns: number[] = [];
   let number = 0;
   for (const line of boundedLines(text, linesMax, problem)) {
@@ -30,22 +44,8 @@ export function parseSoftnet(text: string, problem: Problem): Softnet[] {
     // CPUs that are off have no line: newer kernels say whose line it is.
     const cpu = columns[indexColumn] ?? number;
     number += 1;
-    cpus.set(cpu, softnet(cpu, columns));
+    cpus.begin(cpu);
+    for (const column of wanted) cpus.push(columns[column] ?? Number.NaN);
   }
-  return [...cpus.values()];
-}
-
-function softnet(cpu: number, columns: readonly number[]): Softnet {
-  const known: Softnet = {
-    cpu,
-    processed: columns[0] ?? 0,
-    dropped: columns[1] ?? 0,
-    timesSqueezed: columns[2] ?? 0,
-    cpuCollision: columns[8] ?? 0,
-  };
-  const [receivedRps, flowLimitCount, backlogLength] = [columns[9], columns[10], columns[11]];
-  if (receivedRps !== undefined) known.receivedRps = receivedRps;
-  if (flowLimitCount !== undefined) known.flowLimitCount = flowLimitCount;
-  if (backlogLength !== undefined) known.backlogLength = backlogLength;
-  return known;
+  return cpus.rows();
 }

@@ -1,4 +1,5 @@
 // /proc/stat: time of each CPU, interrupts, context switches, forks, boot time.
+import { RowList, rowShape } from '../../core/number-rows.js';
 import type { Problem } from '../problems.js';
 import { boundedLines, Unsigneds, unsignedAll } from './text.js';
 
@@ -32,8 +33,11 @@ export type KernelStat = {
 const ticksPerSecond = 100;
 const linesMax = 8192;
 
-/** In their order behind the four that every kernel has. */
-const later = ['iowait', 'irq', 'softirq', 'steal', 'guest', 'guestNice'] as const;
+/** In the order of the kernel's columns: those that every kernel has, and later ones. */
+const times = ['user', 'nice', 'system', 'idle'] as const;
+const laterTimes = ['iowait', 'irq', 'softirq', 'steal', 'guest', 'guestNice'] as const;
+const cpuShape = rowShape<CpuTimes>('cpu', [...times, ...laterTimes]);
+const cpusExpected = 32;
 
 const counters = {
   intr: 'interrupts',
@@ -46,40 +50,33 @@ const counters = {
 
 export function parseStat(text: string, problem: Problem): KernelStat {
   const stat: KernelStat = { cpus: [] };
-  const seen = new Set<number>();
+  const cpus = new RowList(cpuShape, cpusExpected);
   for (const line of boundedLines(text, linesMax, problem)) {
     const end = line.indexOf(' ');
     const name = end === -1 ? line : line.slice(0, end);
     if (/^cpu\d{1,6}$/.test(name)) {
-      const times = cpuTimes(line);
-      if (!times || seen.has(times.cpu)) problem(`bad line ${line}`);
-      else {
-        seen.add(times.cpu);
-        stat.cpus.push(times);
-      }
+      if (!addTimes(line, cpus)) problem(`bad line ${line}`);
     } else if (Object.hasOwn(counters, name)) {
       const [value] = unsignedAll(line, name.length, 1) ?? [];
       if (value === undefined) problem(`bad line ${line}`);
       else stat[counters[name as keyof typeof counters]] = value;
     }
   }
+  stat.cpus = cpus.rows();
   if (stat.cpus.length === 0) problem('no CPU in it');
   return stat;
 }
 
-function cpuTimes(line: string): CpuTimes | undefined {
+/** False when it makes no sense, or the CPU was there before. */
+function addTimes(line: string, cpus: RowList<CpuTimes>): boolean {
   const numbers = new Unsigneds(line, 'cpu'.length);
-  const times: CpuTimes = {
-    cpu: numbers.next(),
-    user: seconds(numbers),
-    nice: seconds(numbers),
-    system: seconds(numbers),
-    idle: seconds(numbers),
-  };
-  for (let index = 0; index < later.length && numbers.hasNext; index += 1) {
-    times[later[index] as (typeof later)[number]] = seconds(numbers);
-  }
-  return numbers.isSound ? times : undefined;
+  const cpu = numbers.next();
+  if (cpus.has(cpu)) return false;
+  cpus.begin(cpu);
+  for (let left = times.length; left > 0; left -= 1) cpus.push(seconds(numbers));
+  for (let left = laterTimes.length; left > 0 && numbers.hasNext; left -= 1) cpus.push(seconds(numbers));
+  if (!numbers.isSound) cpus.drop(cpu);
+  return numbers.isSound;
 }
 
 function seconds(ticks: Unsigneds): number {

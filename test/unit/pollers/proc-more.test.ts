@@ -9,6 +9,7 @@ import { parseSoftnet } from '../../../src/pollers/proc/softnet.js';
 import { hex, integer, parseCpuList } from '../../../src/pollers/proc/text.js';
 import { parseUdpQueues } from '../../../src/pollers/proc/udp.js';
 import { pageBytes } from '../../../src/pollers/proc/vmstat.js';
+import { plainRows } from '../../support/plain-rows.js';
 
 function parsed<T>(parse: (text: string, problem: (what: string) => void) => T, text: string) {
   const problems = new Problems();
@@ -33,12 +34,12 @@ describe('the network', () => {
 
   it('reads softnet of old and new kernels, and whose line it is where CPUs are off', () => {
     const old = '0000000a 00000001 00000002 0 0 0 0 0 00000003';
-    expect(parsed(parseSoftnet, `${old}\n${old}`).value).toEqual([
+    expect(plainRows(parsed(parseSoftnet, `${old}\n${old}`).value)).toEqual([
       { cpu: 0, processed: 10, dropped: 1, timesSqueezed: 2, cpuCollision: 3 },
       { cpu: 1, processed: 10, dropped: 1, timesSqueezed: 2, cpuCollision: 3 },
     ]);
     const { value, problems } = parsed(parseSoftnet, `${old} 4 5 6 00000007 0 0\nrubbish\n1 2\n`);
-    expect(value).toEqual([
+    expect(plainRows(value)).toEqual([
       {
         cpu: 7,
         processed: 10,
@@ -76,7 +77,7 @@ describe('the scheduler', () => {
     const text =
       'version 15\ntimestamp 1\ncpu0 0 0 0 0 0 0 2000000000 1500000000 42\ndomain0 03 0 0\ncpu1 1 2\n';
     const { value, problems } = parsed(parseSchedstat, text);
-    expect(value).toEqual([{ cpu: 0, runningSeconds: 2, waitingSeconds: 1.5, timeslices: 42 }]);
+    expect(plainRows(value)).toEqual([{ cpu: 0, runningSeconds: 2, waitingSeconds: 1.5, timeslices: 42 }]);
     expect(problems).toEqual(['file: bad line cpu1 1 2']);
   });
 });

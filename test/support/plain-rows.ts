@@ -1,0 +1,4 @@
+/** Rows of numbers with properties of their own in place of getters, to compare with what is expected. */
+export function plainRows<Row extends object>(rows: readonly Row[]): Row[] {
+  return rows.map((row) => (row as Row & { toJSON(): Row }).toJSON());
+}
