@@ -14,11 +14,13 @@ type Reading<T> = {
 
 const always = {};
 
-type Piece = { readAtMs: number; value: unknown };
+/** `poll`: the number of the last one that wanted it. */
+type Piece = { readAtMs: number; value: unknown; poll: number };
 
 export class Rare {
-  readonly #pieces = new Map<string, Piece>();
-  readonly #before: ReadonlyMap<string, Piece>;
+  /** The same for all polls of one boot: what a poll that failed has read is there for the next. */
+  readonly #pieces: Map<string, Piece>;
+  readonly #poll: number;
   readonly #bootId: string | undefined;
   readonly #nowMs: number;
   readonly #everyMs: number;
@@ -30,7 +32,8 @@ export class Rare {
     previous: Rare | undefined,
     { bootId, clock, everyMs }: { bootId: string | undefined; clock: Clock; everyMs: number },
   ) {
-    this.#before = previous && previous.#bootId === bootId ? previous.#pieces : new Map();
+    this.#pieces = previous && previous.#bootId === bootId ? previous.#pieces : new Map();
+    this.#poll = previous ? previous.#poll + 1 : 1;
     this.#bootId = bootId;
     this.#nowMs = clock.monotonicMs();
     this.#everyMs = everyMs;
@@ -50,13 +53,18 @@ export class Rare {
     read: (before: T | undefined) => Promise<T | undefined>,
     { isOld, atMost = refreshesMax }: Reading<T> = always,
   ): Promise<T | undefined> | T | undefined {
-    const kept = this.#before.get(key);
+    const kept = this.#pieces.get(key);
+    if (kept) kept.poll = this.#poll;
     const value = kept?.value as T | undefined;
     const isDue =
       !kept || this.#nowMs - kept.readAtMs >= this.#everyMs || (value !== undefined && isOld?.(value));
     if (isDue && this.#takesTurn(key, atMost)) return this.#read(key, value, read);
-    if (kept) this.#pieces.set(key, kept);
     return value;
+  }
+
+  /** The poll is complete: what it did not want is no longer there on the host. */
+  end(): void {
+    for (const [key, { poll }] of this.#pieces) if (poll < this.#poll) this.#pieces.delete(key);
   }
 
   #takesTurn(key: string, atMost: number): boolean {
@@ -73,7 +81,7 @@ export class Rare {
     read: (before: T | undefined) => Promise<T | undefined>,
   ): Promise<T | undefined> {
     const value = await read(before);
-    this.#pieces.set(key, { readAtMs: this.#nowMs, value });
+    this.#pieces.set(key, { readAtMs: this.#nowMs, value, poll: this.#poll });
     return value;
   }
 }

@@ -57,6 +57,7 @@ export const systemPoller: Poller<SystemSample> = {
     const parts = await Promise.all(first.map((name) => run(name, reads, rare, context)));
     if (wanted.includes(last)) parts.push(await run(last, reads, rare, context));
     unfinished.delete(reads.files);
+    rare.end();
     const { cpus, counts, ...figures } = merged(parts.map(({ figures }) => figures));
     return {
       pressure: {},
