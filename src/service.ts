@@ -138,6 +138,7 @@ export class Service {
         if (outcome === 'host-down') this.#own.pollNotRun(poller, outcome);
         else this.#own.pollDone(poller, outcome, durationMs);
       },
+      onSkip: (poller) => this.#own.pollSkipped(poller),
     });
     this.#api = makeApi({
       ...{ fleet: this.#fleet, samples: this.#samples, clock },
@@ -215,7 +216,7 @@ export class Service {
       store,
       log: this.#log,
       clock: this.#clock,
-      run: (host, poller) => this.#polls.run(host, poller),
+      run: (host, poller) => this.#polls.run(host, poller, { scheduled: true }),
       onRepair: () => this.#own.schedulerRepaired(),
       onSkip: (_host, poller) => this.#own.pollSkipped(poller),
     });

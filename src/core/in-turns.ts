@@ -7,9 +7,12 @@ export async function inTurns<T, R>(
   atATime = atATimeDefault,
 ): Promise<R[]> {
   const answers = new Array<R>(items.length);
-  const turns = items.entries();
+  let next = 0;
   const worker = async () => {
-    for (const [index, item] of turns) answers[index] = await ask(item, index);
+    while (next < items.length) {
+      const index = next++;
+      answers[index] = await ask(items[index] as T, index);
+    }
   };
   await Promise.all(Array.from({ length: Math.min(atATime, items.length) }, worker));
   return answers;

@@ -1,15 +1,15 @@
 // Polls what libvirt does with each running VM: migration, save, dump, backup. Such a job neither tells of its beginning by
-// an event nor makes the VM busy for the poll of the VMs, because libvirt lets figures be asked beside it, so each running
-// VM is asked for it: one that has a job at each interval, the others some at a time, each within two minutes or so on a
-// large host. Without a job libvirt answers at once, from memory. It refuses to wait for one that is stuck: that one has no figures.
+// an event nor makes the VM busy for the poll of the VMs, because libvirt lets figures be asked beside it, so each VM that
+// this poll has just found running is asked for it: one that has a job at each interval, the others some at a time, each
+// within two minutes or so on a large host. Without a job libvirt answers at once, from memory. It refuses to wait for one
+// that is stuck: that one has no figures.
 import { inTurns } from '../core/in-turns.js';
-import { listDomainsFlag, procedures } from '../libvirt/procedures.js';
-import type { Poller } from './poller.js';
+import { type DomainRef, procedures } from '../libvirt/procedures.js';
+import type { PollContext, Poller } from './poller.js';
 import { VmCalls, vmCallsAtATime } from './vm-calls.js';
 
 const pollTimeoutMs = 20_000;
 const budgetMs = 12_000;
-const listTimeoutMs = 5_000;
 
 /** Milliseconds and bytes. */
 export type DomainJob = Readonly<{
@@ -61,26 +61,28 @@ export const domainJobsPoller: Poller<DomainJobsSample> = {
   part: 'libvirt',
   judgesPart: false,
   followsEvents: false,
+  after: 'vms',
   intervalMs: ({ poll }) => poll.intervalMs,
   timeoutMs: pollTimeoutMs,
-  async poll(readers, { signal, clock, previous }) {
+  async poll(readers, { signal, clock, previous, vms = [] }) {
     const libvirt = readers.libvirt();
-    const options = { timeoutMs: listTimeoutMs, signal };
-    const domains = await libvirt.listDomains(listDomainsFlag.active, options);
-    const known = new Map(previous?.domains.map((entry) => [entry.name, entry]));
+    const domains = running(vms);
     const round = (previous?.round ?? -1) + 1;
     const isTurn = turns(domains.length, round);
-    const entries = domains.map(({ name }) => known.get(name));
-    const asked = domains
-      .map((dom, index) => ({ dom, index }))
-      .filter(({ index }) => entries[index]?.job.type !== noJob || isTurn(index));
+    const entries = entriesOf(domains, previous?.domains ?? []);
+    const asked: number[] = [];
+    entries.forEach((entry, index) => {
+      if (entry?.job.type !== noJob || isTurn(index)) asked.push(index);
+    });
     const calls = new VmCalls({ libvirt, signal, clock, budgetMs });
-    const ask = async ({ dom, index }: (typeof asked)[number]) => {
-      const answer = await calls.ask(procedures.domainGetJobInfo, { dom });
-      entries[index] =
-        typeof answer === 'string' ? undefined : entryOf(dom.name, answer.value, entries[index]);
-    };
-    await inTurns(asked, ask, vmCallsAtATime);
+    const ask = (index: number) =>
+      calls.ask(procedures.domainGetJobInfo, { dom: domains[index] as DomainRef });
+    const answers = await inTurns(asked, ask, vmCallsAtATime);
+    asked.forEach((index, nth) => {
+      const answer = answers[nth] as (typeof answers)[number];
+      const { name } = domains[index] as DomainRef;
+      entries[index] = typeof answer === 'string' ? undefined : entryOf(name, answer.value, entries[index]);
+    });
     return {
       takenAtMs: clock.wallMs(),
       domains: entries.filter((entry) => entry !== undefined),
@@ -88,6 +90,25 @@ export const domainJobsPoller: Poller<DomainJobsSample> = {
     };
   },
 };
+
+function running(vms: NonNullable<PollContext['vms']>): DomainRef[] {
+  const domains: DomainRef[] = [];
+  for (const { domain } of vms) if (domain.id >= 0) domains.push(domain);
+  return domains;
+}
+
+/** What the last poll had of each. Lists rarely change: each is looked for from behind the one before. */
+function entriesOf(domains: readonly DomainRef[], before: readonly Entry[]): (Entry | undefined)[] {
+  let next = 0;
+  return domains.map(({ name }) => {
+    for (let steps = 0; steps < before.length; steps++) {
+      const entry = before[next];
+      next = (next + 1) % before.length;
+      if (entry?.name === name) return entry;
+    }
+    return undefined;
+  });
+}
 
 function entryOf(name: string, job: DomainJob, before: Entry | undefined): Entry {
   if (job.type !== noJob) return { name, job };

@@ -4,6 +4,7 @@ import type { Clock } from '../core/clock.js';
 import type { OpsLibvirt } from '../fleet/ops-for-polls.js';
 import type { Host } from '../inventory/host.js';
 import type { LibvirtClient } from '../libvirt/client.js';
+import type { DomainStats } from '../libvirt/stats.js';
 import type { FileReader } from '../ssh/file-reader.js';
 
 /** The part of a host's files that pollers need. */
@@ -28,6 +29,8 @@ export type PollContext<S = unknown> = {
   previous?: S | undefined;
   /** UUIDs of the domains that events named: the only ones to read anew. Absent: read everything. */
   changed?: ReadonlySet<string> | undefined;
+  /** As the newest poll of the VMs found them: for a poller that runs after that one. */
+  vms?: readonly Pick<DomainStats, 'domain'>[] | undefined;
 };
 
 export interface Poller<S> {
@@ -38,9 +41,11 @@ export interface Poller<S> {
   readonly judgesPart: boolean;
   /** Whether an event of a VM is a reason to poll. */
   readonly followsEvents: boolean;
+  /** Instead of by a schedule of its own, it runs after each scheduled poll of this one that went well. */
+  readonly after?: 'vms';
   /** The whole poll, milliseconds. */
   readonly timeoutMs: number;
-  /** Between polls; undefined where the inventory does not want this poller. */
+  /** Between polls, that of `after` for one that runs after another; undefined where the inventory does not want this poller. */
   intervalMs(host: Host): number | undefined;
   poll(readers: HostReaders, context: PollContext<S>): Promise<S>;
 }

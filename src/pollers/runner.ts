@@ -5,6 +5,9 @@
 //   asked for                  while a poll runs                 while one waits for its turn
 //   a whole poll               gets that one, if it is whole     makes that one whole
 //   again after an event       a poll after it                   adds its VM to that one
+//
+// A poller may run after another (`after`) in place of a schedule of its own: when a scheduled poll of that one went well, it
+// gets a turn like any other, which nobody waits for. It refuses to run beside itself: then it is skipped until the next time.
 import type { Clock } from '../core/clock.js';
 import { withDeadline } from '../core/deadline.js';
 import { asHostError, HostError } from '../core/errors.js';
@@ -53,12 +56,15 @@ export type HostPollsOptions = {
   clock: Clock;
   onSample<P extends PollerName>(host: string, poller: P, sample: Samples[P]): void;
   onDone(poller: PollerName, outcome: PollOutcome, durationMs: number): void;
+  /** It was to run after another, and the poll before was still running. */
+  onSkip(poller: PollerName): void;
 };
 
 /** UUIDs of VMs; undefined: any VM may have changed. */
 type Changed = Set<string> | undefined;
 
-type Turn = { begun: boolean; changed: Changed; done: Promise<void> };
+/** `scheduled`: those that run after this poller have their turn when it went well. */
+type Turn = { begun: boolean; changed: Changed; scheduled: boolean; done: Promise<void> };
 
 export class HostPolls {
   readonly #options: HostPollsOptions;
@@ -71,9 +77,9 @@ export class HostPolls {
     this.#options = options;
   }
 
-  /** Throws the HostError that the poll failed with. */
-  run(host: string, poller: string): Promise<void> {
-    if (isPoller(poller)) return this.#turn(host, poller, undefined);
+  /** Throws the HostError that the poll failed with. `scheduled`: its turn in the interval has come. */
+  run(host: string, poller: string, { scheduled = false } = {}): Promise<void> {
+    if (isPoller(poller)) return this.#turn(host, poller, undefined, scheduled);
     return Promise.reject(new HostError('BAD_REQUEST', { host, message: `no poller ${poller}` }));
   }
 
@@ -97,15 +103,19 @@ export class HostPolls {
     });
   }
 
-  #turn(host: string, poller: PollerName, changed: Changed): Promise<void> {
-    const key = `${host}/${poller}`;
+  #turn(host: string, poller: PollerName, changed: Changed, scheduled = false): Promise<void> {
+    const key = turnKey(host, poller);
     const last = this.#turns.get(key);
     if (last && !last.begun) {
       last.changed = together(last.changed, changed);
+      last.scheduled ||= scheduled;
       return last.done;
     }
-    if (last && last.changed === undefined && changed === undefined) return last.done;
-    const turn: Turn = { begun: false, changed: changed && new Set(changed), done: Promise.resolve() };
+    if (last && last.changed === undefined && changed === undefined) {
+      last.scheduled ||= scheduled;
+      return last.done;
+    }
+    const turn = { begun: false, changed: changed && new Set(changed), scheduled, done: Promise.resolve() };
     turn.done = this.#take(host, poller, turn, last).finally(() => {
       if (this.#turns.get(key) === turn) this.#turns.delete(key);
     });
@@ -123,12 +133,23 @@ export class HostPolls {
       await this.#poll(host, poller, turn.changed);
       if (judgesPart) fleet.find(host)?.observe(part, undefined);
       onDone(poller, 'ok', clock.monotonicMs() - startedMs);
+      if (turn.scheduled) this.#runAfter(host, poller);
     } catch (error) {
       const failure = asHostError(error, { host, message: `the ${poller} poll broke` });
       samples.fail(host, poller, failure);
       if (judgesPart) fleet.find(host)?.observe(part, failure);
       onDone(poller, failure.code === 'HOST_DOWN' ? 'host-down' : 'failed', clock.monotonicMs() - startedMs);
       throw failure;
+    }
+  }
+
+  #runAfter(host: string, done: PollerName): void {
+    const { host: wanted } = this.#options.fleet.find(host) ?? {};
+    for (const poller of pollerNames) {
+      const { after, intervalMs } = pollers[poller];
+      if (after !== done || !wanted || intervalMs(wanted) === undefined) continue;
+      if (this.#turns.has(turnKey(host, poller))) this.#options.onSkip(poller);
+      else this.#turn(host, poller, undefined).catch(() => undefined);
     }
   }
 
@@ -142,10 +163,11 @@ export class HostPolls {
       opsLibvirt: (signal) => this.#options.opsLibvirt(session.host, signal),
     };
     const previous = samples.get(host, name)?.last?.sample;
+    const vms = poller.after && samples.get(host, poller.after)?.last?.sample.vms;
     const sample = await withDeadline(
       (signal) =>
         session.queue.add(() =>
-          poller.poll(readers, { host: session.host, signal, clock, previous, changed }),
+          poller.poll(readers, { host: session.host, signal, clock, previous, changed, vms }),
         ),
       {
         timeoutMs: poller.timeoutMs,
@@ -163,6 +185,10 @@ export class HostPolls {
   }
 }
 
+function turnKey(host: string, poller: PollerName): string {
+  return `${host}/${poller}`;
+}
+
 function together(some: Changed, more: Changed): Changed {
   return some && more && new Set([...some, ...more]);
 }
@@ -171,14 +197,15 @@ function isPoller(name: string): name is PollerName {
   return Object.hasOwn(pollers, name);
 }
 
-/** What is polled of these hosts, and how often. */
+/** What is polled of these hosts by a schedule of its own, and how often. */
 export function schedulesOf(
   hosts: readonly Host[],
 ): { host: string; poller: PollerName; intervalMs: number }[] {
   return hosts.flatMap((host) =>
     pollerNames.flatMap((poller) => {
-      const intervalMs = pollers[poller].intervalMs(host);
-      return intervalMs === undefined ? [] : [{ host: host.name, poller, intervalMs }];
+      const { after, intervalMs: every } = pollers[poller];
+      const intervalMs = every(host);
+      return after || intervalMs === undefined ? [] : [{ host: host.name, poller, intervalMs }];
     }),
   );
 }

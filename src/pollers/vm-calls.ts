@@ -4,6 +4,7 @@
 import type { Clock } from '../core/clock.js';
 import { HostError } from '../core/errors.js';
 import { backgroundInFlightMax } from '../libvirt/calls.js';
+import type { CallOptions } from '../libvirt/client.js';
 import { LibvirtError, libvirtCode } from '../libvirt/errors.js';
 import type { Procedure } from '../libvirt/procedures.js';
 import type { HostLibvirt } from './poller.js';
@@ -25,11 +26,13 @@ export type VmCallsOptions = {
 
 export class VmCalls {
   readonly #options: VmCallsOptions;
+  readonly #callOptions: CallOptions;
   readonly #endsMs: number;
   #noSlot = false;
 
   constructor(options: VmCallsOptions) {
     this.#options = options;
+    this.#callOptions = { timeoutMs: callTimeoutMs, signal: options.signal, background: true };
     this.#endsMs = options.clock.monotonicMs() + options.budgetMs;
   }
 
@@ -38,8 +41,7 @@ export class VmCalls {
     const { libvirt, signal, clock } = this.#options;
     if (this.#noSlot || clock.monotonicMs() >= this.#endsMs) return 'timed-out';
     try {
-      const options = { timeoutMs: callTimeoutMs, signal, background: true };
-      return { value: await libvirt.call(procedure, args, options) };
+      return { value: await libvirt.call(procedure, args, this.#callOptions) };
     } catch (error) {
       if (error instanceof LibvirtError) return this.#refusal(error);
       if (signal.aborted || !(error instanceof HostError)) throw error;

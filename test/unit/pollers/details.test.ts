@@ -273,8 +273,10 @@ describe('balloons', () => {
 });
 
 describe("libvirt's own jobs", () => {
+  const vms = () => domains.map((domain) => ({ domain }));
+
   it('are asked for, VM by VM; one that hangs has none', async () => {
-    domains = [vm('web'), vm('db', 2)];
+    domains = [vm('web'), vm('old', -1), vm('db', 2)];
     answers.domainGetJobInfo = ({ dom }) => {
       if (dom.name === 'db') throw hung;
       return { type: 2, timeElapsed: 1_500 };
@@ -283,12 +285,14 @@ describe("libvirt's own jobs", () => {
       host: aHost(),
       signal: new AbortController().signal,
       clock: new FakeClock(1_000),
+      vms: vms(),
     });
     expect(sample).toEqual({
       takenAtMs: 1_000,
       domains: [{ name: 'web', job: { type: 2, timeElapsed: 1_500 } }],
       round: 0,
     });
+    expect(asked).toEqual(['domainGetJobInfo web', 'domainGetJobInfo db']);
   });
 
   it('are asked at each poll where there is one, and elsewhere of an eighth of the VMs at a time', async () => {
@@ -305,6 +309,7 @@ describe("libvirt's own jobs", () => {
         host: aHost(),
         signal: new AbortController().signal,
         clock: new FakeClock(1_000),
+        vms: vms(),
         ...(sample && { previous: sample }),
       });
       expect(sample.domains).toHaveLength(100);
@@ -316,5 +321,23 @@ describe("libvirt's own jobs", () => {
     for (const names of later) expect(names.length).toBeLessThanOrEqual(14);
     for (const names of later) expect(names).toContain('web-99');
     expect(new Set(later.flat()).size).toBe(100);
+  });
+
+  it('are kept of each VM until its turn, though the VMs come in another order', async () => {
+    domains = Array.from({ length: 20 }, (_, n) => vm(`web-${n}`, n + 1));
+    answers.domainGetJobInfo = () => ({ type: 0 });
+    const poll = (previous?: DomainJobsSample) => {
+      const signal = new AbortController().signal;
+      const context = { host: aHost(), signal, clock: new FakeClock(1_000), vms: vms(), previous };
+      return domainJobsPoller.poll(readers, context);
+    };
+    const first = await poll();
+    domains = [vm('new', 99), ...domains.slice(1).reverse()];
+    asked = [];
+    const second = await poll(first);
+    expect(asked).toContain('domainGetJobInfo new');
+    expect(asked).toHaveLength(9);
+    expect(second.domains.map(({ name }) => name)).toEqual(domains.map(({ name }) => name));
+    expect(first.domains).toEqual(expect.arrayContaining(second.domains.slice(1)));
   });
 });

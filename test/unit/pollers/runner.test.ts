@@ -5,8 +5,9 @@ import { HostError } from '../../../src/core/errors.js';
 import type { Fleet } from '../../../src/fleet/fleet.js';
 import { SampleStore } from '../../../src/fleet/samples.js';
 import { detailsPoller } from '../../../src/pollers/details.js';
+import { domainJobsPoller } from '../../../src/pollers/domain-jobs.js';
 import type { PollContext } from '../../../src/pollers/poller.js';
-import { HostPolls, pollerNames, pollers, type Samples } from '../../../src/pollers/runner.js';
+import { HostPolls, pollerNames, pollers, type Samples, schedulesOf } from '../../../src/pollers/runner.js';
 import { vmsPoller } from '../../../src/pollers/vms.js';
 import { FakeClock, settle } from '../../support/fake-clock.js';
 import { aHost } from '../../support/host.js';
@@ -18,6 +19,8 @@ let polls: HostPolls;
 let samples: SampleStore<Samples>;
 let runs: Run[];
 let observed: [string, string | undefined][];
+let ended: string[];
+let skipped: string[];
 
 const settleEventsMs = 300;
 const changedIn = (run: Run | undefined) => run?.context.changed && [...run.context.changed].sort();
@@ -27,6 +30,8 @@ beforeEach(() => {
   clock = new FakeClock();
   runs = [];
   observed = [];
+  ended = [];
+  skipped = [];
   samples = new SampleStore<Samples>(clock);
   for (const name of pollerNames) {
     vi.spyOn(pollers[name] as unknown as { poll(): Promise<unknown> }, 'poll').mockResolvedValue({});
@@ -50,7 +55,8 @@ beforeEach(() => {
     opsLibvirt: () => Promise.reject(new Error('none')),
     clock,
     onSample: () => undefined,
-    onDone: () => undefined,
+    onDone: (poller, outcome) => ended.push(`${poller} ${outcome}`),
+    onSkip: (poller) => skipped.push(poller),
   });
 });
 
@@ -149,5 +155,110 @@ describe('after events', () => {
     polls.lookAgain('kvm-02', 'a');
     await clock.advance(settleEventsMs);
     expect(runs).toEqual([]);
+  });
+});
+
+describe('a poller that runs after the poll of the VMs', () => {
+  type Job = { context: PollContext; end(): void; fail(error: Error): void };
+  const sample = { takenAtMs: 1, vms: [] };
+  const asked = { takenAtMs: 2, domains: [] };
+  const scheduled = () => polls.run('kvm-01', 'vms', { scheduled: true });
+  let jobs: Job[];
+
+  beforeEach(() => {
+    jobs = [];
+    vi.mocked(vmsPoller.poll).mockResolvedValue(sample);
+    vi.spyOn(domainJobsPoller, 'poll').mockImplementation(
+      (_readers, context) =>
+        new Promise((resolve, reject) => {
+          jobs.push({ context, end: () => resolve(asked), fail: reject });
+        }),
+    );
+  });
+
+  it('has no schedule of its own', () => {
+    const planned = schedulesOf([aHost()]).map(({ poller }) => poller);
+    expect(planned).toContain('vms');
+    expect(planned).not.toContain('domain-jobs');
+  });
+
+  it('is told what that one found, and is not waited for', async () => {
+    await scheduled();
+    await settle();
+    expect(jobs).toHaveLength(1);
+    expect(jobs[0]?.context.vms).toBe(sample.vms);
+    expect(ended).toEqual(['vms ok']);
+    jobs[0]?.end();
+    await settle();
+    expect(samples.get('kvm-01', 'domain-jobs')?.last?.sample).toBe(asked);
+    expect(ended).toEqual(['vms ok', 'domain-jobs ok']);
+  });
+
+  it('does not run after a poll that events or a job asked for, nor after one that failed', async () => {
+    await polls.run('kvm-01', 'vms');
+    polls.lookAgain('kvm-01', 'a');
+    await clock.advance(settleEventsMs);
+    expect(vmsPoller.poll).toHaveBeenCalledTimes(2);
+    vi.mocked(vmsPoller.poll).mockRejectedValue(new HostError('TIMEOUT', { message: 'late' }));
+    await expect(scheduled()).rejects.toMatchObject({ code: 'TIMEOUT' });
+    await settle();
+    expect(jobs).toEqual([]);
+    expect(skipped).toEqual([]);
+  });
+
+  it('runs after a poll that the schedule shares, while it runs and while it waits', async () => {
+    const ends: (() => void)[] = [];
+    vi.mocked(vmsPoller.poll).mockImplementation(
+      () => new Promise((resolve) => ends.push(() => resolve(sample))),
+    );
+    const shared = [polls.run('kvm-01', 'vms'), settle().then(scheduled)];
+    await settle();
+    polls.lookAgain('kvm-01', 'a');
+    await clock.advance(settleEventsMs);
+    const waits = scheduled();
+    ends[0]?.();
+    await Promise.all(shared);
+    await settle();
+    expect(jobs).toHaveLength(1);
+    jobs[0]?.end();
+    await settle();
+    ends[1]?.();
+    await waits;
+    await settle();
+    expect(jobs).toHaveLength(2);
+    expect(ends).toHaveLength(2);
+    jobs[1]?.end();
+    await settle();
+  });
+
+  it('never runs beside itself: it is skipped, and runs the next time', async () => {
+    await scheduled();
+    await scheduled();
+    await settle();
+    expect(jobs).toHaveLength(1);
+    expect(skipped).toEqual(['domain-jobs']);
+    jobs[0]?.end();
+    await settle();
+    await scheduled();
+    await settle();
+    expect(jobs).toHaveLength(2);
+    expect(skipped).toHaveLength(1);
+    jobs[1]?.end();
+    await settle();
+  });
+
+  it('fails alone, and ends at its own deadline', async () => {
+    await scheduled();
+    await settle();
+    jobs[0]?.fail(new Error('broken'));
+    await settle();
+    expect(samples.get('kvm-01', 'domain-jobs')).toMatchObject({ last: undefined, failure: {} });
+    expect(samples.get('kvm-01', 'vms')?.failure).toBeUndefined();
+    await scheduled();
+    await clock.advance(domainJobsPoller.timeoutMs);
+    expect(samples.get('kvm-01', 'domain-jobs')?.failure).toMatchObject({ code: 'TIMEOUT' });
+    expect(jobs[1]?.context.signal.aborted).toBe(true);
+    expect(ended).toEqual(['vms ok', 'domain-jobs failed', 'vms ok', 'domain-jobs failed']);
+    expect(observed.filter(([, code]) => code)).toEqual([]);
   });
 });
