@@ -18,25 +18,26 @@ const always = {};
 type Piece = { readAtMs: number; value: unknown; poll: number };
 
 export class Rare {
-  /** The same for all polls of one boot: what a poll that failed has read is there for the next. */
-  readonly #pieces: Map<string, Piece>;
-  readonly #poll: number;
-  readonly #bootId: string | undefined;
-  readonly #nowMs: number;
-  readonly #everyMs: number;
-  /** By kind. */
+  /** What names the boot, and so the machine, as far as it is known. */
+  readonly bootId: string | undefined;
+  /** The same for all polls: what one that failed has read is there for the next. */
+  readonly #pieces = new Map<string, Piece>();
+  /** By kind, in this poll. */
   readonly #refreshes = new Map<string, number>();
+  #poll = 0;
+  #nowMs = 0;
+  #everyMs = 0;
 
-  /** `bootId` names the boot, and so the machine: pieces of another one are dropped. */
-  constructor(
-    previous: Rare | undefined,
-    { bootId, clock, everyMs }: { bootId: string | undefined; clock: Clock; everyMs: number },
-  ) {
-    this.#pieces = previous && previous.#bootId === bootId ? previous.#pieces : new Map();
-    this.#poll = previous ? previous.#poll + 1 : 1;
-    this.#bootId = bootId;
+  constructor(bootId: string | undefined) {
+    this.bootId = bootId;
+  }
+
+  /** A poll begins: pieces of `everyMs` ago are old. */
+  begin({ clock, everyMs }: { clock: Clock; everyMs: number }): void {
+    this.#poll += 1;
     this.#nowMs = clock.monotonicMs();
     this.#everyMs = everyMs;
+    if (this.#refreshes.size > 0) this.#refreshes.clear();
   }
 
   /** Samples are shown to people as JSON: this is not for them. */

@@ -32,8 +32,11 @@ const pollTimeoutMs = 12_000;
 /** Last and alone: the one request that may hang must not have others waiting behind it. */
 const last: CollectorName = 'filesystem';
 
-/** What a poll that failed had read of what rarely changes: a host that is too slow for its first poll is ready for the next. */
-const unfinished = new WeakMap<HostFiles, Rare>();
+/**
+ * Of a connection, which the host cannot outlive: its boot is asked for once. What a poll that failed has read stays, so that a host
+ * that is too slow for its first poll is ready for the next.
+ */
+const ofConnection = new WeakMap<HostFiles, Rare>();
 
 export const systemPoller: Poller<SystemSample> = {
   name: 'system',
@@ -48,15 +51,12 @@ export const systemPoller: Poller<SystemSample> = {
     setMaxListeners(0, signal);
     const problems = new Problems();
     const reads = new PollReads(readers.files(), problems, signal);
-    const bootId = await new PartReader(reads).attribute('/proc/sys/kernel/random/boot_id', { often: true });
-    const before = unfinished.get(reads.files) ?? previous?.rare;
-    const rare = new Rare(before, { bootId, clock, everyMs: host.poll.detailsMs });
-    unfinished.set(reads.files, rare);
+    const rare = await rareOf(reads, previous?.rare);
+    rare.begin({ clock, everyMs: host.poll.detailsMs });
     const wanted = host.poll.collectors ?? collectorNames;
     const first = wanted.filter((name) => name !== last);
     const parts = await Promise.all(first.map((name) => run(name, reads, rare, context)));
     if (wanted.includes(last)) parts.push(await run(last, reads, rare, context));
-    unfinished.delete(reads.files);
     rare.end();
     const { cpus, counts, ...figures } = merged(parts.map(({ figures }) => figures));
     return {
@@ -73,6 +73,15 @@ export const systemPoller: Poller<SystemSample> = {
     };
   },
 };
+
+async function rareOf(reads: PollReads, before: Rare | undefined): Promise<Rare> {
+  const known = ofConnection.get(reads.files);
+  if (known) return known;
+  const bootId = await new PartReader(reads).attribute('/proc/sys/kernel/random/boot_id');
+  const rare = before && before.bootId === bootId ? before : new Rare(bootId);
+  ofConnection.set(reads.files, rare);
+  return rare;
+}
 
 async function run(collector: CollectorName, reads: PollReads, rare: Rare, poll: PollContext) {
   const startedMs = poll.clock.monotonicMs();

@@ -373,8 +373,11 @@ describe('how much is read', () => {
     const third = await poll(files, second, clock);
     expect(third.kernel.hostname).toBe('two');
     rename('three');
+    const connectedAnew = () => new CountedFiles(Object.fromEntries(files.texts));
+    const fourth = await poll(connectedAnew(), third, clock);
+    expect(fourth.kernel.hostname).toBe('two');
     files.texts.set('/proc/sys/kernel/random/boot_id', 'two\n');
-    expect((await poll(files, third, clock)).kernel.hostname).toBe('three');
+    expect((await poll(connectedAnew(), fourth, clock)).kernel.hostname).toBe('three');
   });
 
   it('by a poll that failed at its end is not read again by the next', async () => {
