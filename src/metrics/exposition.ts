@@ -16,14 +16,17 @@ export type Columns<T> = readonly (readonly [FamilyName, (thing: T) => unknown])
 
 /** The things of different names, as they are on a page: a host may say the same name twice, and a page may not. */
 export function eachOnce<T>(things: readonly T[], nameOf: (thing: T) => string): readonly T[] {
+  return eachKeyOnce(things, (thing) => escapeLabel(nameOf(thing)));
+}
+
+export function eachKeyOnce<T>(things: readonly T[], keyOf: (thing: T) => string): readonly T[] {
   if (things.length < 2) return things;
-  const shownNameOf = (thing: T) => escapeLabel(nameOf(thing));
   if (things.length <= fewThingsMax) {
-    const names = things.map(shownNameOf);
-    return things.filter((_, n) => names.indexOf(names[n] as string) === n);
+    const keys = things.map(keyOf);
+    return things.filter((_, n) => keys.indexOf(keys[n] as string) === n);
   }
   const seen = new Set<string>();
-  return things.filter((thing) => seen.size < seen.add(shownNameOf(thing)).size);
+  return things.filter((thing) => seen.size < seen.add(keyOf(thing)).size);
 }
 
 /**

@@ -4,7 +4,7 @@ import type { DiskStats } from '../pollers/proc/diskstats.js';
 import type { NetDevice } from '../pollers/proc/netdev.js';
 import type { KernelStat } from '../pollers/proc/stat.js';
 import type { SystemSample } from '../pollers/system.js';
-import { type Columns, eachOnce, type Lines } from './exposition.js';
+import { type Columns, eachKeyOnce, eachOnce, type Lines } from './exposition.js';
 import type { FamilyName } from './families.js';
 import { memoryFamilies, netstatNames, osInfoLabels, sockstatNames, vmstatNames } from './families-system.js';
 import { escapeLabel, type Labels } from './label-bytes.js';
@@ -189,7 +189,7 @@ const netColumns: Columns<NetDevice> = [
 ];
 
 function renderFilesystems(lines: Lines, host: Labels, { filesystems = [] }: SystemSample): void {
-  for (const filesystem of eachOnce(filesystems, placeOf)) {
+  for (const filesystem of eachKeyOnce(filesystems, placeOf)) {
     const { device, fstype, mountpoint, readOnly, space } = filesystem;
     const type = lines.label(lines.label(host, 'device', device), 'fstype', fstype);
     const labels = lines.label(type, 'mountpoint', mountpoint);
