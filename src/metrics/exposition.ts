@@ -1,52 +1,32 @@
-// Prometheus' text format 0.0.4 and OpenMetrics 1.0.0: label escaping, numbers, lines. Label values come from hosts: they
-// are bounded, and what the formats cannot carry is replaced. It refuses to write a figure that is not there: no NaN, no
-// invented 0.
+// Prometheus' text format 0.0.4 and OpenMetrics 1.0.0: the first lines of a family, its lines, the end of a page. It refuses
+// to write a figure that is not there: no NaN, no invented 0.
 import { type Compat, renameLabels } from './compat.js';
 import type { FamilyName } from './families.js';
 import type { Family } from './family.js';
 import { FamilyText } from './family-text.js';
-import { LabelBytes } from './label-bytes.js';
+import { escapeLabel, LabelBytes, type Labels, noLabels } from './label-bytes.js';
 
-const labelCharsMax = 1024;
-const noBytes: Buffer = Buffer.alloc(0);
+/** Things of one name are found by going through them up to so many, by a set beyond. */
+const fewThingsMax = 4;
 
 export type Format = 'text' | 'openmetrics';
-
-/** A label value as it stands between the quotes. */
-export function escapeLabel(value: string): string {
-  // Almost all names need nothing: one test instead of four passes.
-  if (value.length <= labelCharsMax && /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/.test(value)) return value;
-  const bounded = value.length > labelCharsMax ? `${value.slice(0, labelCharsMax - 1)}…` : value;
-  return (
-    bounded
-      .replaceAll('\\', '\\\\')
-      .replaceAll('"', '\\"')
-      .replaceAll('\n', '\\n')
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is replaced
-      .replaceAll(/[\u0000-\u0009\u000b-\u001f\u007f\p{Surrogate}]/gu, '\ufffd')
-  );
-}
-
-/** `name="value"`, escaped. */
-export function label(name: string, value: string): string {
-  return `${name}="${escapeLabel(value)}"`;
-}
-
-/** A thing and its labels, which are escaped, those of `host()` the first. */
-export type Row<T> = readonly [T, string];
 
 /** What a thing has to say, by family. */
 export type Columns<T> = readonly (readonly [FamilyName, (thing: T) => unknown])[];
 
-/** Each thing with its labels, once for the same labels: a host may say the same name twice, and a page may not. */
-export function eachOnce<T>(things: Iterable<T>, labelsOf: (thing: T) => string): Row<T>[] {
-  const seen = new Set<string>();
-  const rows: Row<T>[] = [];
-  for (const thing of things) {
-    const labels = labelsOf(thing);
-    if (seen.size < seen.add(labels).size) rows.push([thing, labels]);
+/** The things of different names, as they are on a page: a host may say the same name twice, and a page may not. */
+export function eachOnce<T>(things: readonly T[], nameOf: (thing: T) => string): readonly T[] {
+  return eachKeyOnce(things, (thing) => escapeLabel(nameOf(thing)));
+}
+
+export function eachKeyOnce<T>(things: readonly T[], keyOf: (thing: T) => string): readonly T[] {
+  if (things.length < 2) return things;
+  if (things.length <= fewThingsMax) {
+    const keys = things.map(keyOf);
+    return things.filter((_, n) => keys.indexOf(keys[n] as string) === n);
   }
-  return rows;
+  const seen = new Set<string>();
+  return things.filter((thing) => seen.size < seen.add(keyOf(thing)).size);
 }
 
 /**
@@ -83,10 +63,9 @@ export class Lines {
   readonly #bytesMax: number;
   readonly #alone: boolean;
   readonly #compat: Compat | undefined;
-  readonly #encode = new LabelBytes();
-  /** Of the last line added by itself: lines of one thing come in a row. */
-  #labels: string | undefined;
-  #labelBytes = noBytes;
+  readonly #labels = new LabelBytes();
+  /** Those of each table, undefined where not wanted; undefined altogether where none is. */
+  readonly #columns = new Map<Columns<never>, readonly (FamilyText | undefined)[] | undefined>();
   #bytes = 0;
   /** Of the part that writes now. */
   kind = '';
@@ -100,53 +79,37 @@ export class Lines {
   }
 
   /** What the labels of a host's lines begin with: nothing where all lines are of one host. */
-  host(instance: string): string {
-    return this.#alone ? '' : label('instance', instance);
+  host(instance: string): Labels {
+    return this.#alone ? noLabels : this.label(noLabels, 'instance', instance);
   }
 
-  /** Adds nothing when the value is not a finite number. `labels` are escaped already, those of `host()` the first. */
-  add(family: FamilyName, labels: string, value: unknown): void {
+  /** `labels` and one more, whose value is escaped here. What was put behind `labels` before is no good any more. */
+  label(labels: Labels, name: string, value: string): Labels {
+    return this.#labels.put(labels, name, value);
+  }
+
+  /** Adds nothing when the value is not a finite number. `labels` begin with those of `host()`. */
+  add(family: FamilyName, labels: Labels, value: unknown): void {
     if (typeof value !== 'number' || !Number.isFinite(value)) return;
     const text = this.#textOf(family);
-    if (!text) return;
-    text.writtenBy(this.kind);
-    if (this.isOver) {
-      text.count(labels);
-      return;
-    }
-    if (labels !== this.#labels) {
-      this.#labels = labels;
-      this.#encode.forget();
-      this.#labelBytes = this.#encode.of(labels);
-    }
-    this.#write(text, this.#renamed(family, labels) ?? this.#labelBytes, value);
+    if (text) this.#write(text, family, labels, value);
   }
 
-  /**
-   * The same for each row and column. Of many things it is quicker, since a family's lines are written in a row; `rowsOf` is
-   * asked only when a column is wanted.
-   */
-  addTable<T>(columns: Columns<T>, rowsOf: () => readonly Row<T>[]): void {
-    let rows: readonly Row<T>[] | undefined;
-    const encoded: Buffer[] = [];
-    this.#labels = undefined;
-    this.#encode.forget();
-    for (const [family, figureOf] of columns) {
-      const text = this.#textOf(family);
-      if (!text) continue;
-      rows ??= rowsOf();
-      for (const [n, [thing, labels]] of rows.entries()) {
-        const value = figureOf(thing);
-        if (typeof value !== 'number' || !Number.isFinite(value)) continue;
-        text.writtenBy(this.kind);
-        if (this.isOver) {
-          text.count(labels);
-          continue;
-        }
-        encoded[n] ??= this.#encode.of(labels);
-        this.#write(text, this.#renamed(family, labels) ?? encoded[n], value);
-      }
+  /** The same for all columns: quicker than one by one. */
+  addAll<T>(columns: Columns<T>, labels: Labels, thing: T): void {
+    const texts = this.#textsOf(columns);
+    if (!texts) return;
+    for (let n = 0; n < columns.length; n++) {
+      const [text, column] = [texts[n], columns[n]];
+      if (!text || !column) continue;
+      const value = column[1](thing);
+      if (typeof value === 'number' && Number.isFinite(value)) this.#write(text, column[0], labels, value);
     }
+  }
+
+  /** Whether any of these columns is wanted. */
+  wants(columns: Columns<never>): boolean {
+    return this.#textsOf(columns) !== undefined;
   }
 
   /** More text came than `bytesMax`: it is gone, sizes are there. */
@@ -168,7 +131,28 @@ export class Lines {
 
   /** Complete lines of a family, and forgets them; good until the next line is added. */
   take(family: FamilyName): Buffer[] {
+    this.#bytes -= this.size(family);
     return this.#texts.get(family)?.take() ?? [];
+  }
+
+  /** The same into `page`. Where they end. */
+  takeInto(page: Buffer, start: number, family: FamilyName): number {
+    this.#bytes -= this.size(family);
+    return this.#texts.get(family)?.takeInto(page, start) ?? start;
+  }
+
+  /** Bytes of the lines of a family. */
+  size(family: FamilyName): number {
+    return this.#texts.get(family)?.size ?? 0;
+  }
+
+  /** Undefined when none of the columns is wanted. */
+  #textsOf(columns: Columns<never>): readonly (FamilyText | undefined)[] | undefined {
+    if (this.#columns.has(columns)) return this.#columns.get(columns);
+    const all = columns.map(([family]) => this.#textOf(family));
+    const texts = all.some((text) => text !== undefined) ? all : undefined;
+    this.#columns.set(columns, texts);
+    return texts;
   }
 
   /** Undefined when the family is not wanted. */
@@ -184,14 +168,16 @@ export class Lines {
     return new FamilyText(this.#compat?.get(family)?.name ?? family);
   }
 
-  /** Labels that have other names in this family. */
-  #renamed(family: FamilyName, labels: string): Buffer | undefined {
+  #write(text: FamilyText, family: FamilyName, labels: Labels, value: number): void {
+    text.writtenBy(this.kind);
+    if (this.isOver) {
+      text.count(labels);
+      return;
+    }
     const renames = this.#compat?.get(family)?.labels;
-    return renames && this.#encode.of(renameLabels(labels, renames));
-  }
-
-  #write(text: FamilyText, labels: Buffer, value: number): void {
-    this.#bytes += text.append(labels, value);
+    const bytes = this.#labels.of(labels);
+    const shown = renames ? Buffer.from(renameLabels(bytes.toString(), renames)) : bytes;
+    this.#bytes += text.append(shown, value);
     if (this.isOver) for (const held of this.#texts.values()) held.drop();
   }
 }

@@ -1,20 +1,24 @@
-// The lines of one family as bytes, in a buffer that grows and is used again. It refuses to know what a line means.
+// The lines of one family as bytes, in blocks that are used again. It refuses to know what a line means.
 import { numberBytesMax, writeNumber } from './numbers.js';
 
 const blockBytesMin = 256;
-/** A block grows up to this; what comes then begins another. */
+/** A block grows up to this; what comes then goes into another. */
 const blockBytesMax = 16 * 1024;
 /** What a value takes, about, where only sizes are counted. */
 const valueBytesTypical = 12;
-const newline = 0x0a;
-const none = Buffer.alloc(0);
+const [opening = 0, closing = 0, space = 0, newline = 0] = Buffer.from('{} \n');
+/** What stands in a line beside name, labels and value. */
+const otherBytes = '{} \n'.length;
+
+/** `length`: of its lines. */
+type Block = { bytes: Buffer; length: number };
 
 export class FamilyText {
   readonly #name: Buffer;
-  /** Those that are full. */
-  #blocks: Buffer[] = [];
-  #bytes = none;
-  #length = 0;
+  /** Those with lines are the first; the others wait to be used again. */
+  #blocks: Block[] = [newBlock(0)];
+  /** Of the block that is written. */
+  #last = 0;
   /** Bytes of its lines, those included that were only counted. */
   size = 0;
   /** Kinds of parts that have written it, and the last of them. */
@@ -27,7 +31,7 @@ export class FamilyText {
 
   /** Bytes that it takes, with lines or without. */
   get capacity(): number {
-    return this.#bytes.length;
+    return this.#blocks.reduce((sum, { bytes }) => sum + bytes.length, 0);
   }
 
   writtenBy(kind: string): void {
@@ -36,53 +40,80 @@ export class FamilyText {
     this.kinds.add(kind);
   }
 
-  /** `labels` with their braces and what follows them. Bytes of the new line. */
+  /** `labels` as they stand between the braces. Bytes of the new line. */
   append(labels: Buffer, value: number): number {
     const name = this.#name;
-    const bytes = this.#room(name.length + labels.length + numberBytesMax + 1);
-    const start = this.#length;
+    const block = this.#room(name.length + labels.length + numberBytesMax + otherBytes);
+    const { bytes, length: start } = block;
     bytes.set(name, start);
-    bytes.set(labels, start + name.length);
-    let at = writeNumber(bytes, start + name.length + labels.length, value);
+    let at = start + name.length;
+    if (labels.length > 0) {
+      bytes[at++] = opening;
+      bytes.set(labels, at);
+      at += labels.length;
+      bytes[at++] = closing;
+    }
+    bytes[at++] = space;
+    at = writeNumber(bytes, at, value);
     bytes[at++] = newline;
-    this.#length = at;
+    block.length = at;
     this.size += at - start;
     return at - start;
   }
 
-  /** As if a line with these labels had been appended: about its size. */
-  count(labels: string): void {
-    this.size += this.#name.length + labels.length + valueBytesTypical;
+  /** As if a line with labels of this length had been appended: about its size. */
+  count(labelsLength: number): void {
+    this.size += this.#name.length + labelsLength + valueBytesTypical;
   }
 
   /** Its lines, and forgets them; good until the next line is appended. */
   take(): Buffer[] {
-    const blocks = this.#blocks;
-    if (this.#length > 0) blocks.push(this.#bytes.subarray(0, this.#length));
-    this.#blocks = [];
-    this.#length = 0;
-    return blocks;
+    const filled = this.#blocks.slice(0, this.#last + 1).filter(({ length }) => length > 0);
+    const lines = filled.map(({ bytes, length }) => bytes.subarray(0, length));
+    this.#forget();
+    return lines;
+  }
+
+  /** The same into `page`. Where they end. */
+  takeInto(page: Buffer, start: number): number {
+    let end = start;
+    for (let n = 0; n <= this.#last; n++) {
+      const block = this.#blocks[n];
+      if (block) end += block.bytes.copy(page, end, 0, block.length);
+    }
+    this.#forget();
+    return end;
   }
 
   /** Forgets its lines, and what they took. */
   drop(): void {
-    this.#blocks = [];
-    this.#bytes = none;
-    this.#length = 0;
+    this.#blocks = [newBlock(0)];
+    this.#last = 0;
+  }
+
+  #forget(): void {
+    for (const block of this.#blocks) block.length = 0;
+    this.#last = 0;
+    this.size = 0;
   }
 
   /** Where the line that comes has room. */
-  #room(lineBytesMax: number): Buffer {
-    const [bytes, length] = [this.#bytes, this.#length];
-    if (bytes.length - length >= lineBytesMax) return bytes;
-    if (bytes.length >= blockBytesMax) {
-      this.#blocks.push(bytes.subarray(0, length));
-      this.#bytes = Buffer.allocUnsafe(Math.max(blockBytesMax, lineBytesMax));
-      this.#length = 0;
-    } else {
-      this.#bytes = Buffer.allocUnsafe(Math.max(blockBytesMin, 2 * bytes.length, length + lineBytesMax));
-      bytes.copy(this.#bytes, 0, 0, length);
+  #room(lineBytesMax: number): Block {
+    const block = this.#blocks[this.#last] ?? newBlock(0);
+    const { bytes, length } = block;
+    if (bytes.length - length >= lineBytesMax) return block;
+    if (bytes.length < blockBytesMax) {
+      block.bytes = Buffer.allocUnsafe(Math.max(blockBytesMin, 2 * bytes.length, length + lineBytesMax));
+      bytes.copy(block.bytes, 0, 0, length);
+      return block;
     }
-    return this.#bytes;
+    let next = this.#blocks[++this.#last];
+    if (!next || next.bytes.length < lineBytesMax) next = newBlock(Math.max(blockBytesMax, lineBytesMax));
+    this.#blocks[this.#last] = next;
+    return next;
   }
+}
+
+function newBlock(size: number): Block {
+  return { bytes: Buffer.allocUnsafe(size), length: 0 };
 }

@@ -1,6 +1,7 @@
 // Renders how the collector gets on with a host. These few lines are made when the page is asked for: ages grow by
 // themselves. They stay when everything else of the host goes: a host that is down says so.
-import { type Lines, label } from './exposition.js';
+import type { Lines } from './exposition.js';
+import type { Labels } from './label-bytes.js';
 
 export type HostStateView = {
   /** Reached over SSH (or local, and open). */
@@ -33,13 +34,10 @@ export function renderHostState(lines: Lines, instance: string, view: HostStateV
   lines.add('libvirt_up', host, view.libvirtUp ? 1 : 0);
   lines.add('outrigger_host_up', host, view.up ? 1 : 0);
   for (const state of view.states) {
-    lines.add(
-      'outrigger_host_session_state',
-      `${host},${label('state', state)}`,
-      state === view.state ? 1 : 0,
-    );
+    const isIn = state === view.state ? 1 : 0;
+    lines.add('outrigger_host_session_state', lines.label(host, 'state', state), isIn);
   }
-  if (view.cause) lines.add('outrigger_host_cause_info', `${host},${label('code', view.cause)}`, 1);
+  if (view.cause) lines.add('outrigger_host_cause_info', lines.label(host, 'code', view.cause), 1);
   lines.add('outrigger_host_maintenance', host, view.maintenance ? 1 : 0);
   if (view.heartbeatAgeMs !== undefined) {
     lines.add('outrigger_host_heartbeat_age_seconds', host, view.heartbeatAgeMs / msPerSecond);
@@ -48,18 +46,18 @@ export function renderHostState(lines: Lines, instance: string, view: HostStateV
     lines.add('outrigger_host_last_success_timestamp_seconds', host, view.lastSuccessMs / msPerSecond);
   }
   for (const { poller, ageMs, problems } of view.samples) {
-    const labels = `${host},${label('poller', poller)}`;
+    const labels = lines.label(host, 'poller', poller);
     lines.add('outrigger_host_sample_age_seconds', labels, Math.max(0, ageMs) / msPerSecond);
     lines.add('outrigger_host_sample_problems', labels, problems);
   }
-  if (view.info) lines.add('outrigger_host_info', `${host}${infoLabels(view.info)}`, 1);
+  if (view.info) lines.add('outrigger_host_info', infoLabels(lines, host, view.info), 1);
 }
 
-function infoLabels(info: Readonly<Record<string, string | undefined>>): string {
-  let labels = '';
+function infoLabels(lines: Lines, host: Labels, info: Readonly<Record<string, string | undefined>>): Labels {
+  let labels = host;
   for (const [name, value] of Object.entries(info)) {
     if (value !== undefined && /^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$/.test(name) && name !== 'instance') {
-      labels += `,${label(name, value)}`;
+      labels = lines.label(labels, name, value);
     }
   }
   return labels;

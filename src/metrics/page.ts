@@ -99,26 +99,34 @@ export class HostPages {
     // A part that throws leaves lines behind.
     this.#lines = undefined;
     for (const part of parts) part(lines);
-    const blocks = [...held(lines, families.keys(), this.#heads[format]), Buffer.from(pageEnd(format))];
-    const page = this.#joined(blocks);
+    const page = this.#taken(lines, format);
     if (lines.capacity <= keptBytesMax) this.#lines = lines;
     return page;
   }
 
-  #joined(blocks: readonly Buffer[]): Page {
-    const length = blocks.reduce((sum, block) => sum + block.length, 0);
+  #taken(lines: Lines, format: Format): Page {
+    const heads = this.#heads[format];
+    const names = [...families.keys()].filter((name) => lines.size(name) > 0);
+    const last = pageEnd(format);
+    let length = last.length;
+    for (const name of names) length += heads.of(name).length + lines.size(name);
     let bytes = this.#spare.pop();
     if (!bytes || bytes.length < length) bytes = Buffer.allocUnsafeSlow(length);
     let end = 0;
-    for (const block of blocks) {
-      bytes.set(block, end);
-      end += block.length;
+    for (const name of names) {
+      const head = heads.of(name);
+      bytes.set(head, end);
+      end = lines.takeInto(bytes, end + head.length, name);
     }
-    const whole = bytes;
+    bytes.write(last, end);
+    return this.#page(bytes, length);
+  }
+
+  #page(bytes: Buffer, length: number): Page {
     const release = () => {
-      if (this.#spare.length < sparePagesMax && whole.length <= sparePageBytesMax) this.#spare.push(whole);
+      if (this.#spare.length < sparePagesMax && bytes.length <= sparePageBytesMax) this.#spare.push(bytes);
     };
-    return { bytes: whole.subarray(0, length), release };
+    return { bytes: bytes.subarray(0, length), release };
   }
 }
 

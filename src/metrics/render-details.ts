@@ -9,8 +9,9 @@ import type {
   LimitName,
   NovaDetails,
 } from '../pollers/details-domain.js';
-import { eachOnce, type Lines, label } from './exposition.js';
+import { type Columns, eachOnce, type Lines } from './exposition.js';
 import type { FamilyName } from './families.js';
+import type { Labels } from './label-bytes.js';
 
 /** Without a guest's disk behind them, as in inovex's exporter. */
 const notDisks: ReadonlySet<string> = new Set(['cdrom', 'floppy']);
@@ -21,16 +22,16 @@ export function renderDetails(lines: Lines, instance: string, sample: DetailsSam
   const host = lines.host(instance);
   const { hypervisor, libvirtd } = sample.versions;
   if (hypervisor || libvirtd) {
-    const versions = labels({ hypervisor_running: hypervisor, libvirtd_running: libvirtd });
-    lines.add('libvirt_versions_info', host + versions, 1);
+    const versions = { hypervisor_running: hypervisor, libvirtd_running: libvirtd };
+    lines.add('libvirt_versions_info', withLabels(lines, host, versions), 1);
   }
-  const vms = eachOnce(sample.domains, ({ domain }) => `${host},${label('domain', domain.name)}`);
-  for (const [entry, labels] of vms) renderDomain(lines, labels, entry);
-  const pools = eachOnce(sample.pools ?? [], ({ name }) => `${host},${label('storage_pool', name)}`);
-  for (const [pool, labels] of pools) renderPool(lines, labels, pool);
+  for (const entry of eachOnce(sample.domains, ({ domain }) => domain.name))
+    renderDomain(lines, lines.label(host, 'domain', entry.domain.name), entry);
+  for (const pool of eachOnce(sample.pools ?? [], ({ name }) => name))
+    renderPool(lines, lines.label(host, 'storage_pool', pool.name), pool);
 }
 
-function renderDomain(lines: Lines, domain: string, entry: DomainEntry): void {
+function renderDomain(lines: Lines, domain: Labels, entry: DomainEntry): void {
   const { details, snapshots, timedOut } = entry;
   const { uuid } = entry.domain;
   lines.add('outrigger_domain_details_timed_out', domain, timedOut ? 1 : 0);
@@ -39,28 +40,30 @@ function renderDomain(lines: Lines, domain: string, entry: DomainEntry): void {
     os_type_arch: details?.os.arch,
     os_type_machine: details?.os.machine,
   };
-  lines.add('libvirt_domain_info', domain + labels({ uuid, ...os }), 1);
+  lines.add('libvirt_domain_info', withLabels(lines, domain, { uuid, ...os }), 1);
   lines.add('outrigger_domain_snapshots', domain, snapshots?.count);
   lines.add('outrigger_domain_snapshot_oldest_timestamp_seconds', domain, snapshots?.oldestS);
   if (details) renderDefinition(lines, domain, uuid, details);
 }
 
-function renderDefinition(lines: Lines, domain: string, uuid: string, details: DomainDetails): void {
-  lines.add('libvirt_domain_openstack_info', domain + novaLabels(uuid, details.nova ?? {}), 1);
-  const ofDevice = (name: string) => `${domain},${label('target_device', name)}`;
+function renderDefinition(lines: Lines, domain: Labels, uuid: string, details: DomainDetails): void {
+  lines.add('libvirt_domain_openstack_info', novaLabels(lines, domain, uuid, details.nova ?? {}), 1);
   const disks = details.disks.filter(({ target, device }) => target && !notDisks.has(device));
-  for (const [disk, labels] of eachOnce(disks, ({ target }) => ofDevice(target))) {
-    lines.add('libvirt_domain_block_stats_info', labels + diskLabels(disk), 1);
-    for (const [limit, family] of limitFamilies) lines.add(family, labels, disk.limits[limit]);
+  for (const disk of eachOnce(disks, ({ target }) => target)) {
+    const labels = lines.label(domain, 'target_device', disk.target);
+    lines.add('libvirt_domain_block_stats_info', diskLabels(lines, labels, disk), 1);
+    lines.addAll(limitColumns, labels, disk.limits);
   }
   const nets = details.interfaces.filter(({ target }) => target);
-  for (const [net, labels] of eachOnce(nets, ({ target = '' }) => ofDevice(target)))
-    lines.add('libvirt_domain_interface_stats_info', labels + interfaceLabels(net), 1);
+  for (const net of eachOnce(nets, ({ target = '' }) => target)) {
+    const labels = lines.label(domain, 'target_device', net.target ?? '');
+    lines.add('libvirt_domain_interface_stats_info', interfaceLabels(lines, labels, net), 1);
+  }
 }
 
 /** A VM of another origin than Nova has its UUID there all the same, as in inovex's exporter: dashboards start from it. */
-function novaLabels(uuid: string, nova: NovaDetails): string {
-  return labels({
+function novaLabels(lines: Lines, domain: Labels, uuid: string, nova: NovaDetails): Labels {
+  return withLabels(lines, domain, {
     instance_name: nova.name,
     instance_id: uuid,
     flavor_name: nova.flavor,
@@ -73,8 +76,8 @@ function novaLabels(uuid: string, nova: NovaDetails): string {
   });
 }
 
-function diskLabels(disk: DiskDetails): string {
-  return labels({
+function diskLabels(lines: Lines, labels: Labels, disk: DiskDetails): Labels {
+  return withLabels(lines, labels, {
     disk_type: disk.type,
     target_bus: disk.bus,
     driver_name: disk.driverName,
@@ -87,8 +90,8 @@ function diskLabels(disk: DiskDetails): string {
   });
 }
 
-function interfaceLabels(net: InterfaceDetails): string {
-  return labels({
+function interfaceLabels(lines: Lines, labels: Labels, net: InterfaceDetails): Labels {
+  return withLabels(lines, labels, {
     interface_type: net.type,
     source_bridge: net.source,
     mac_address: net.mac,
@@ -98,7 +101,7 @@ function interfaceLabels(net: InterfaceDetails): string {
   });
 }
 
-function renderPool(lines: Lines, pool: string, { timedOut, info }: PoolEntry): void {
+function renderPool(lines: Lines, pool: Labels, { timedOut, info }: PoolEntry): void {
   lines.add('libvirt_storage_pool_timed_out', pool, timedOut ? 1 : 0);
   if (!info) return;
   lines.add('libvirt_storage_pool_state', pool, info.state);
@@ -131,12 +134,20 @@ const limitFamilies: readonly (readonly [LimitName, FamilyName])[] = [
   ['size_iops_sec', 'libvirt_domain_block_stats_size_iops_bytes'],
 ];
 
-/** `,name="value"` of each that has a value. */
-function labels(values: Readonly<Record<string, string | undefined>>): string {
-  let text = '';
+const limitColumns: Columns<DiskDetails['limits']> = limitFamilies.map(
+  ([limit, family]) => [family, (limits) => limits[limit]] as const,
+);
+
+/** And those of `values` that have a value. */
+function withLabels(
+  lines: Lines,
+  labels: Labels,
+  values: Readonly<Record<string, string | undefined>>,
+): Labels {
+  let all = labels;
   for (const name in values) {
     const value = values[name];
-    if (value) text += `,${label(name, value)}`;
+    if (value) all = lines.label(all, name, value);
   }
-  return text;
+  return all;
 }

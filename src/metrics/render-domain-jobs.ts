@@ -1,7 +1,8 @@
 // Renders what libvirt does with each running VM. Without a job only its kind, 0, is told: the other figures would be those
 // of nothing.
 import type { DomainJob, DomainJobsSample } from '../pollers/domain-jobs.js';
-import { eachOnce, type Lines, label } from './exposition.js';
+import { eachOnce, type Lines } from './exposition.js';
+import type { Labels } from './label-bytes.js';
 
 const msPerSecond = 1_000;
 const jobNone = 0;
@@ -10,11 +11,11 @@ const jobBounded = 1;
 
 export function renderDomainJobs(lines: Lines, instance: string, { domains }: DomainJobsSample): void {
   const host = lines.host(instance);
-  for (const [{ job }, labels] of eachOnce(domains, ({ name }) => `${host},${label('domain', name)}`))
-    renderJob(lines, labels, job);
+  for (const { name, job } of eachOnce(domains, (domain) => domain.name))
+    renderJob(lines, lines.label(host, 'domain', name), job);
 }
 
-function renderJob(lines: Lines, domain: string, job: DomainJob): void {
+function renderJob(lines: Lines, domain: Labels, job: DomainJob): void {
   lines.add('libvirt_domain_job_info_type', domain, job.type);
   if (job.type === jobNone) return;
   const seconds = (ms: number) => ms / msPerSecond;

@@ -3,7 +3,7 @@
 import type { DomainEvents } from '../fleet/domain-events.js';
 import type { StartsSample } from '../pollers/starts.js';
 import type { VmsSample } from '../pollers/vms.js';
-import { type Lines, label } from './exposition.js';
+import { eachOnce, type Lines } from './exposition.js';
 
 const msPerSecond = 1000;
 
@@ -13,7 +13,7 @@ export function renderEvents(lines: Lines, instance: string, events: DomainEvent
   if (!told) return;
   const host = lines.host(instance);
   for (const { event, detail, count } of told.events) {
-    const labels = `${host},${label('event', event)},${label('detail', detail)}`;
+    const labels = lines.label(lines.label(host, 'event', event), 'detail', detail);
     lines.add('outrigger_domain_events_total', labels, count);
   }
   lines.add('outrigger_domain_events_lost_total', host, told.gaps);
@@ -28,11 +28,8 @@ export function renderChanges(
 ): void {
   const host = lines.host(instance);
   const started = new Map(starts?.vms.map((vm) => [vm.uuid, vm]));
-  const seen = new Set<string>();
-  for (const { domain } of vms) {
-    const labels = `${host},${label('domain', domain.name)}`;
-    if (seen.has(labels)) continue;
-    seen.add(labels);
+  for (const { domain } of eachOnce(vms, (vm) => vm.domain.name)) {
+    const labels = lines.label(host, 'domain', domain.name);
     const start = started.get(domain.uuid);
     const process = start?.id === domain.id ? start.startedAtMs : undefined;
     const startedAtMs = process ?? events.startedAtMs(instance, domain);
@@ -40,15 +37,12 @@ export function renderChanges(
     if (domain.id >= 0) lines.add('outrigger_domain_start_time_seconds', labels, seconds(startedAtMs));
     if (!change) continue;
     const { state, reason } = change;
-    lines.add(
-      'outrigger_domain_state_reason_info',
-      `${labels},${label('state', state)},${label('reason', reason)}`,
-      1,
-    );
     // What has been running since it booted came into that state when it was started, whatever gap there was since.
     const sinceBoot = state === 'running' && reason === 'booted' ? startedAtMs : undefined;
     const sinceMs = sinceBoot ?? change.sinceMs;
     lines.add('outrigger_domain_state_change_timestamp_seconds', labels, seconds(sinceMs));
+    const why = lines.label(lines.label(labels, 'state', state), 'reason', reason);
+    lines.add('outrigger_domain_state_reason_info', why, 1);
   }
 }
 

@@ -8,7 +8,7 @@ import type { MemoryController } from '../pollers/sys/edac.js';
 import type { HwmonChip } from '../pollers/sys/hwmon.js';
 import type { DiskInfo } from '../pollers/sys/identity.js';
 import type { SystemSample } from '../pollers/system.js';
-import { eachOnce, type Lines, label } from './exposition.js';
+import { eachOnce, type Lines } from './exposition.js';
 import {
   hwmonFamilies,
   powerSupplyFamilies,
@@ -16,34 +16,36 @@ import {
   type RaplFamily,
   raplZones,
 } from './families-system-hardware.js';
+import type { Labels } from './label-bytes.js';
 
 /** `host` is the label of the host. */
-export function renderSystemHardware(lines: Lines, host: string, sample: SystemSample): void {
-  const cpuOf = ({ cpu }: { cpu: number }) => `${host},cpu="${cpu}"`;
-  for (const [cpu, labels] of eachOnce(sample.scaling ?? [], cpuOf)) renderScaling(lines, labels, cpu);
-  for (const cpu of sample.isolatedCpus ?? []) lines.add('node_cpu_isolated', cpuOf({ cpu }), 1);
-  for (const [chip, labels] of eachOnce(sample.hwmon ?? [], ({ chip }) => `${host},${label('chip', chip)}`)) {
-    renderChip(lines, labels, chip);
-  }
+export function renderSystemHardware(lines: Lines, host: Labels, sample: SystemSample): void {
+  const cpuLabel = (cpu: number) => lines.label(host, 'cpu', String(cpu));
+  for (const one of eachOnce(sample.scaling ?? [], ({ cpu }) => String(cpu)))
+    renderScaling(lines, cpuLabel(one.cpu), one);
+  for (const cpu of sample.isolatedCpus ?? []) lines.add('node_cpu_isolated', cpuLabel(cpu), 1);
+  for (const one of eachOnce(sample.hwmon ?? [], ({ chip }) => chip))
+    renderChip(lines, lines.label(host, 'chip', one.chip), one);
   renderThermal(lines, host, sample);
   for (const controller of sample.edac ?? []) renderController(lines, host, controller);
-  const arrays = eachOnce(sample.mdArrays ?? [], ({ device }) => `${host},${label('device', device)}`);
-  for (const [array, labels] of arrays) renderMdArray(lines, labels, array);
+  for (const array of eachOnce(sample.mdArrays ?? [], ({ device }) => device))
+    renderMdArray(lines, lines.label(host, 'device', array.device), array);
   renderDiskInfos(lines, host, sample);
   renderPower(lines, host, sample);
-  if (sample.dmi) lines.add('node_dmi_info', labelsOf(host, sample.dmi), 1);
+  if (sample.dmi) lines.add('node_dmi_info', labelsOf(lines, host, sample.dmi), 1);
   for (const { firmwareRevision, ...info } of sample.nvme ?? []) {
-    lines.add('node_nvme_info', labelsOf(host, { ...info, firmware_revision: firmwareRevision }), 1);
+    lines.add('node_nvme_info', labelsOf(lines, host, { ...info, firmware_revision: firmwareRevision }), 1);
   }
 }
 
 /** Labels in the order of their names. */
-function labelsOf(host: string, values: Readonly<Record<string, string>>): string {
-  const names = Object.keys(values).sort();
-  return [host, ...names.map((name) => label(name, values[name] ?? ''))].join(',');
+function labelsOf(lines: Lines, host: Labels, values: Readonly<Record<string, string>>): Labels {
+  let labels = host;
+  for (const name of Object.keys(values).sort()) labels = lines.label(labels, name, values[name] ?? '');
+  return labels;
 }
 
-function renderScaling(lines: Lines, labels: string, cpu: CpuScaling): void {
+function renderScaling(lines: Lines, labels: Labels, cpu: CpuScaling): void {
   lines.add('node_cpu_scaling_frequency_hertz', labels, cpu.current);
   lines.add('node_cpu_scaling_frequency_min_hertz', labels, cpu.minimum);
   lines.add('node_cpu_scaling_frequency_max_hertz', labels, cpu.maximum);
@@ -51,45 +53,46 @@ function renderScaling(lines: Lines, labels: string, cpu: CpuScaling): void {
   lines.add('node_cpu_frequency_max_hertz', labels, cpu.hardwareMaximum);
   for (const governor of cpu.governor === undefined ? [] : new Set(cpu.governors)) {
     const inForce = governor === cpu.governor ? 1 : 0;
-    lines.add('node_cpu_scaling_governor', `${labels},${label('governor', governor)}`, inForce);
+    lines.add('node_cpu_scaling_governor', lines.label(labels, 'governor', governor), inForce);
   }
 }
 
-function renderChip(lines: Lines, chipLabels: string, { chipName, sensors }: HwmonChip): void {
-  if (chipName) lines.add('node_hwmon_chip_names', `${chipLabels},${label('chip_name', chipName)}`, 1);
+function renderChip(lines: Lines, chipLabels: Labels, { chipName, sensors }: HwmonChip): void {
+  if (chipName) lines.add('node_hwmon_chip_names', lines.label(chipLabels, 'chip_name', chipName), 1);
   for (const sensor of sensors) {
-    const name = label('sensor', sensor.sensor);
     if (sensor.label !== undefined) {
-      lines.add('node_hwmon_sensor_label', `${chipLabels},${label('label', sensor.label)},${name}`, 1);
+      const labels = lines.label(lines.label(chipLabels, 'label', sensor.label), 'sensor', sensor.sensor);
+      lines.add('node_hwmon_sensor_label', labels, 1);
     }
+    const labels = lines.label(chipLabels, 'sensor', sensor.sensor);
     for (const [element, value] of Object.entries(sensor.values)) {
       const [family, factor] = hwmonFamilies.get(`${sensor.type}_${element}`) ?? [];
-      if (family && factor !== undefined) lines.add(family, `${chipLabels},${name}`, value * factor);
+      if (family && factor !== undefined) lines.add(family, labels, value * factor);
     }
   }
 }
 
-function renderThermal(lines: Lines, host: string, { thermal }: SystemSample): void {
+function renderThermal(lines: Lines, host: Labels, { thermal }: SystemSample): void {
   for (const { zone, type, celsius } of thermal?.zones ?? []) {
-    lines.add('node_thermal_zone_temp', labelsOf(host, { type, zone }), celsius);
+    lines.add('node_thermal_zone_temp', labelsOf(lines, host, { type, zone }), celsius);
   }
   for (const { name, type, current, maximum } of thermal?.coolers ?? []) {
-    const labels = labelsOf(host, { name, type });
+    const labels = labelsOf(lines, host, { name, type });
     lines.add('node_cooling_device_cur_state', labels, current);
     lines.add('node_cooling_device_max_state', labels, maximum);
   }
 }
 
-function renderController(lines: Lines, host: string, { controller, rows, ...all }: MemoryController): void {
-  const ofController = labelsOf(host, { controller });
+function renderController(lines: Lines, host: Labels, { controller, rows, ...all }: MemoryController): void {
+  const ofController = labelsOf(lines, host, { controller });
   lines.add('node_edac_correctable_errors_total', ofController, all.corrected);
   lines.add('node_edac_uncorrectable_errors_total', ofController, all.uncorrected);
   for (const { csrow, corrected, uncorrected, channels } of rows) {
-    const ofRow = labelsOf(host, { controller, csrow });
+    const ofRow = labelsOf(lines, host, { controller, csrow });
     lines.add('node_edac_csrow_correctable_errors_total', ofRow, corrected);
     lines.add('node_edac_csrow_uncorrectable_errors_total', ofRow, uncorrected);
     for (const { channel, dimmLabel, ...errors } of channels) {
-      const ofChannel = labelsOf(host, { channel, controller, csrow, dimm_label: dimmLabel });
+      const ofChannel = labelsOf(lines, host, { channel, controller, csrow, dimm_label: dimmLabel });
       lines.add('node_edac_channel_correctable_errors_total', ofChannel, errors.corrected);
       lines.add('node_edac_channel_uncorrectable_errors_total', ofChannel, errors.uncorrected);
     }
@@ -98,31 +101,29 @@ function renderController(lines: Lines, host: string, { controller, rows, ...all
 
 const mdStates = ['active', 'check', 'inactive', 'recovering', 'resync'] as const;
 
-function renderMdArray(lines: Lines, labels: string, array: MdArray): void {
+function renderMdArray(lines: Lines, labels: Labels, array: MdArray): void {
   for (const state of mdStates) {
-    lines.add('node_md_state', `${labels},state="${state}"`, array.state === state ? 1 : 0);
+    lines.add('node_md_state', lines.label(labels, 'state', state), array.state === state ? 1 : 0);
   }
-  lines.add('node_md_disks', `${labels},state="active"`, array.disksActive);
-  lines.add('node_md_disks', `${labels},state="failed"`, array.disksFailed);
-  lines.add('node_md_disks', `${labels},state="spare"`, array.disksSpare);
+  lines.add('node_md_disks', lines.label(labels, 'state', 'active'), array.disksActive);
+  lines.add('node_md_disks', lines.label(labels, 'state', 'failed'), array.disksFailed);
+  lines.add('node_md_disks', lines.label(labels, 'state', 'spare'), array.disksSpare);
   lines.add('node_md_disks_required', labels, array.disksRequired);
   lines.add('node_md_blocks', labels, array.blocks);
   lines.add('node_md_blocks_synced', labels, array.blocksSynced);
 }
 
-function renderDiskInfos(lines: Lines, host: string, { diskInfos = [], disks = [] }: SystemSample): void {
+function renderDiskInfos(lines: Lines, host: Labels, { diskInfos = [], disks = [] }: SystemSample): void {
   const byName = new Map(disks.map((disk) => [disk.device, disk]));
-  const infos = eachOnce(diskInfos, ({ device }) => `${host},${label('device', device)}`);
-  for (const [info, ofDevice] of infos) {
+  for (const info of eachOnce(diskInfos, ({ device }) => device)) {
     const disk = byName.get(info.device);
-    if (disk) renderDiskInfo(lines, host, ofDevice, disk, info);
+    if (disk) renderDiskInfo(lines, host, disk, info);
   }
 }
 
 function renderDiskInfo(
   lines: Lines,
-  host: string,
-  ofDevice: string,
+  host: Labels,
   { device, major, minor }: DiskStats,
   { udev, rotational }: DiskInfo,
 ): void {
@@ -138,7 +139,7 @@ function renderDiskInfo(
     serial: text('SCSI_IDENT_SERIAL') || text('ID_SERIAL_SHORT') || text('ID_SERIAL'),
     wwn: text('ID_WWN'),
   };
-  lines.add('node_disk_info', labelsOf(host, info), 1);
+  lines.add('node_disk_info', labelsOf(lines, host, info), 1);
   if (text('ID_FS_TYPE')) {
     const fs = {
       device,
@@ -147,7 +148,7 @@ function renderDiskInfo(
       uuid: text('ID_FS_UUID'),
       version: text('ID_FS_VERSION'),
     };
-    lines.add('node_disk_filesystem_info', labelsOf(host, fs), 1);
+    lines.add('node_disk_filesystem_info', labelsOf(lines, host, fs), 1);
   }
   if (text('DM_NAME')) {
     const mapper = {
@@ -158,18 +159,19 @@ function renderDiskInfo(
       lv_name: text('DM_LV_NAME'),
       lv_layer: text('DM_LV_LAYER'),
     };
-    lines.add('node_disk_device_mapper_info', labelsOf(host, mapper), 1);
+    lines.add('node_disk_device_mapper_info', labelsOf(lines, host, mapper), 1);
   }
   if (!text('ID_ATA')) return;
+  const ofDevice = lines.label(host, 'device', device);
   const number = (name: string) => (/^\d{1,9}$/.test(text(name)) ? Number(text(name)) : undefined);
   lines.add('node_disk_ata_write_cache', ofDevice, number('ID_ATA_WRITE_CACHE'));
   lines.add('node_disk_ata_write_cache_enabled', ofDevice, number('ID_ATA_WRITE_CACHE_ENABLED'));
   lines.add('node_disk_ata_rotation_rate_rpm', ofDevice, number('ID_ATA_ROTATION_RATE_RPM'));
 }
 
-function renderPower(lines: Lines, host: string, { powerSupplies = [], energy = [] }: SystemSample): void {
+function renderPower(lines: Lines, host: Labels, { powerSupplies = [], energy = [] }: SystemSample): void {
   for (const { name, values, texts } of powerSupplies) {
-    const labels = labelsOf(host, { power_supply: name });
+    const labels = labelsOf(lines, host, { power_supply: name });
     for (const [field, value] of Object.entries(values)) {
       const [family, divisor] = powerSupplyFamilies.get(field) ?? [];
       if (family && divisor !== undefined) lines.add(family, labels, value / divisor);
@@ -177,13 +179,13 @@ function renderPower(lines: Lines, host: string, { powerSupplies = [], energy = 
     const told = powerSupplyTexts.flatMap((text) => (texts[text] ? [[text, texts[text]]] : []));
     lines.add(
       'node_power_supply_info',
-      labelsOf(host, { power_supply: name, ...Object.fromEntries(told) }),
+      labelsOf(lines, host, { power_supply: name, ...Object.fromEntries(told) }),
       1,
     );
   }
   for (const { zone, index, path, joules } of energy) {
     if (!raplZones.includes(zone)) continue;
     const family: RaplFamily = `node_rapl_${zone}_joules_total`;
-    lines.add(family, labelsOf(host, { index: String(index), path }), joules);
+    lines.add(family, labelsOf(lines, host, { index: String(index), path }), joules);
   }
 }

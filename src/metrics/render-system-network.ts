@@ -1,51 +1,65 @@
 // Renders a host's network beyond its traffic. A part that the sample lacks has no line.
 import type { NetClass } from '../pollers/sys/netclass.js';
 import type { SystemSample } from '../pollers/system.js';
-import { eachOnce, type Lines, label } from './exposition.js';
+import { type Columns, eachOnce, type Lines } from './exposition.js';
 import { netClassFamilies } from './families-system-network.js';
+import type { Labels } from './label-bytes.js';
 
 const bytesPerMegabit = 125_000;
 /** IFF_UP among the flags of a device. */
 const upFlag = 1;
 
 /** `host` is the label of the host. */
-export function renderSystemNetwork(lines: Lines, host: string, sample: SystemSample): void {
-  const deviceOf = ({ device }: { device: string }) => `${host},${label('device', device)}`;
-  for (const [{ receiveNohandler }, labels] of eachOnce(sample.netDevices ?? [], deviceOf)) {
-    lines.add('node_network_receive_nohandler_total', labels, receiveNohandler);
-  }
-  for (const [net, labels] of eachOnce(sample.netClasses ?? [], deviceOf))
-    renderNetClass(lines, host, labels, net);
+export function renderSystemNetwork(lines: Lines, host: Labels, sample: SystemSample): void {
+  for (const net of eachOnce(sample.netClasses ?? [], ({ device }) => device))
+    renderNetClass(lines, host, net);
   for (const [device, entries] of Object.entries(sample.arp ?? {})) {
-    lines.add('node_arp_entries', deviceOf({ device }), entries);
+    lines.add('node_arp_entries', lines.label(host, 'device', device), entries);
   }
-  const masterOf = ({ master }: { master: string }) => `${host},${label('master', master)}`;
-  for (const [bond, labels] of eachOnce(sample.bonds ?? [], masterOf)) {
+  for (const bond of eachOnce(sample.bonds ?? [], ({ master }) => master)) {
+    const labels = lines.label(host, 'master', bond.master);
     lines.add('node_bonding_slaves', labels, bond.slaves);
     lines.add('node_bonding_active', labels, bond.active);
   }
   renderConntrack(lines, host, sample);
   renderSoftnet(lines, host, sample);
   for (const [ip, queues] of Object.entries(sample.udpQueues ?? {})) {
-    lines.add('node_udp_queues', `${host},ip="${ip}",queue="rx"`, queues.rx);
-    lines.add('node_udp_queues', `${host},ip="${ip}",queue="tx"`, queues.tx);
+    const labels = lines.label(host, 'ip', ip);
+    lines.add('node_udp_queues', lines.label(labels, 'queue', 'rx'), queues.rx);
+    lines.add('node_udp_queues', lines.label(labels, 'queue', 'tx'), queues.tx);
   }
 }
 
-function renderNetClass(lines: Lines, host: string, labels: string, net: NetClass): void {
+function renderNetClass(lines: Lines, host: Labels, net: NetClass): void {
+  const labels = lines.label(host, 'device', net.device);
   const { values, operstate } = net;
   lines.add('node_network_up', labels, operstate === 'up' ? 1 : 0);
-  for (const [field, family] of netClassFamilies) lines.add(family, labels, values[field]);
+  lines.addAll(netClassColumns, labels, values);
   if (values.speed !== undefined)
     lines.add('node_network_speed_bytes', labels, values.speed * bytesPerMegabit);
   const { flags } = values;
   const adminstate = flags === undefined ? 'unknown' : (flags & upFlag) === upFlag ? 'up' : 'down';
   const info = { ...net, adminstate };
-  const names = ['address', 'adminstate', 'broadcast', 'device', 'duplex', 'ifalias', 'operstate'] as const;
-  lines.add('node_network_info', [host, ...names.map((name) => label(name, info[name]))].join(','), 1);
+  let all = host;
+  for (const name of infoLabels) all = lines.label(all, name, info[name]);
+  lines.add('node_network_info', all, 1);
 }
 
-function renderConntrack(lines: Lines, host: string, { conntrack }: SystemSample): void {
+const infoLabels = [
+  'address',
+  'adminstate',
+  'broadcast',
+  'device',
+  'duplex',
+  'ifalias',
+  'operstate',
+] as const;
+
+const netClassColumns: Columns<NetClass['values']> = netClassFamilies.map(
+  ([field, family]) => [family, (values) => values[field]] as const,
+);
+
+function renderConntrack(lines: Lines, host: Labels, { conntrack }: SystemSample): void {
   const stat = conntrack?.stat;
   if (!stat) return;
   lines.add('node_nf_conntrack_stat_found', host, stat.found);
@@ -58,8 +72,9 @@ function renderConntrack(lines: Lines, host: string, { conntrack }: SystemSample
   lines.add('node_nf_conntrack_stat_search_restart', host, stat.search_restart);
 }
 
-function renderSoftnet(lines: Lines, host: string, { softnet = [] }: SystemSample): void {
-  for (const [counts, labels] of eachOnce(softnet, ({ cpu }) => `${host},cpu="${cpu}"`)) {
+function renderSoftnet(lines: Lines, host: Labels, { softnet = [] }: SystemSample): void {
+  for (const counts of eachOnce(softnet, ({ cpu }) => String(cpu))) {
+    const labels = lines.label(host, 'cpu', String(counts.cpu));
     lines.add('node_softnet_processed_total', labels, counts.processed);
     lines.add('node_softnet_dropped_total', labels, counts.dropped);
     lines.add('node_softnet_times_squeezed_total', labels, counts.timesSqueezed);

@@ -4,8 +4,10 @@ import type { DiskStats } from '../pollers/proc/diskstats.js';
 import type { NetDevice } from '../pollers/proc/netdev.js';
 import type { KernelStat } from '../pollers/proc/stat.js';
 import type { SystemSample } from '../pollers/system.js';
-import { type Columns, eachOnce, escapeLabel, type Lines, label } from './exposition.js';
+import { type Columns, eachKeyOnce, eachOnce, type Lines } from './exposition.js';
+import type { FamilyName } from './families.js';
 import { memoryFamilies, netstatNames, osInfoLabels, sockstatNames, vmstatNames } from './families-system.js';
+import { escapeLabel, type Labels } from './label-bytes.js';
 import { renderSystemHardware } from './render-system-hardware.js';
 import { renderSystemNetwork } from './render-system-network.js';
 
@@ -19,9 +21,8 @@ export function renderSystem(lines: Lines, instance: string, sample: SystemSampl
   renderSchedule(lines, host, sample);
   renderClockSources(lines, host, sample);
   renderFields(lines, host, sample);
-  const deviceOf = ({ device }: { device: string }) => `${host},${label('device', device)}`;
-  lines.addTable(diskColumns, () => eachOnce(sample.disks ?? [], deviceOf));
-  lines.addTable(netColumns, () => eachOnce(sample.netDevices ?? [], deviceOf));
+  if (lines.wants(diskColumns)) renderDevices(lines, host, diskColumns, sample.disks);
+  if (lines.wants(netColumns)) renderDevices(lines, host, netColumns, sample.netDevices);
   renderFilesystems(lines, host, sample);
   renderIdentity(lines, host, sample);
   renderSystemNetwork(lines, host, sample);
@@ -29,23 +30,29 @@ export function renderSystem(lines: Lines, instance: string, sample: SystemSampl
   renderRuns(lines, host, sample);
 }
 
-function renderStat(lines: Lines, host: string, stat: KernelStat): void {
+function renderStat(lines: Lines, host: Labels, stat: KernelStat): void {
   lines.add('node_boot_time_seconds', host, stat.bootTime);
   lines.add('node_context_switches_total', host, stat.contextSwitches);
   lines.add('node_forks_total', host, stat.forks);
   lines.add('node_intr_total', host, stat.interrupts);
   lines.add('node_procs_running', host, stat.processesRunning);
   lines.add('node_procs_blocked', host, stat.processesBlocked);
-  for (const [times, cpu] of eachOnce(stat.cpus, (one) => `${host},cpu="${one.cpu}"`)) {
-    for (const mode of cpuModes) lines.add('node_cpu_seconds_total', `${cpu},mode="${mode}"`, times[mode]);
-    lines.add('node_cpu_guest_seconds_total', `${cpu},mode="nice"`, times.guestNice);
-    lines.add('node_cpu_guest_seconds_total', `${cpu},mode="user"`, times.guest);
+  for (const times of eachOnce(stat.cpus, cpuOf)) {
+    const cpu = lines.label(host, 'cpu', cpuOf(times));
+    for (const mode of cpuModes)
+      lines.add('node_cpu_seconds_total', lines.label(cpu, 'mode', mode), times[mode]);
+    lines.add('node_cpu_guest_seconds_total', lines.label(cpu, 'mode', 'nice'), times.guestNice);
+    lines.add('node_cpu_guest_seconds_total', lines.label(cpu, 'mode', 'user'), times.guest);
   }
 }
 
 const cpuModes = ['idle', 'iowait', 'irq', 'nice', 'softirq', 'steal', 'system', 'user'] as const;
 
-function renderGeneral(lines: Lines, host: string, sample: SystemSample): void {
+function cpuOf({ cpu }: { cpu: number }): string {
+  return String(cpu);
+}
+
+function renderGeneral(lines: Lines, host: Labels, sample: SystemSample): void {
   const { time, loadavg, pressure, openFiles, conntrack, entropy, hungTasks, selinux } = sample;
   lines.add('node_time_seconds', host, time);
   lines.add('node_load1', host, loadavg?.one);
@@ -70,24 +77,30 @@ function renderGeneral(lines: Lines, host: string, sample: SystemSample): void {
 }
 
 /** Beside a frequency driver of its own (render-system-hardware.ts) this is what /proc/cpuinfo says. */
-function renderFrequencies(lines: Lines, host: string, { frequencies = [] }: SystemSample): void {
-  for (const [frequency, cpu] of eachOnce(frequencies, (one) => `cpu="${one.cpu}"`)) {
-    const place = `${label('package', frequency.package ?? '')},${label('core', frequency.core ?? '')}`;
-    lines.add('node_cpu_frequency_hertz', `${host},${place},${cpu}`, frequency.hertz);
+function renderFrequencies(lines: Lines, host: Labels, { frequencies = [] }: SystemSample): void {
+  for (const frequency of eachOnce(frequencies, cpuOf)) {
+    const core = lines.label(
+      lines.label(host, 'package', frequency.package ?? ''),
+      'core',
+      frequency.core ?? '',
+    );
+    lines.add('node_cpu_frequency_hertz', lines.label(core, 'cpu', cpuOf(frequency)), frequency.hertz);
   }
 }
 
-function renderSchedule(lines: Lines, host: string, { schedule = [] }: SystemSample): void {
-  for (const [cpu, labels] of eachOnce(schedule, (one) => `${host},cpu="${one.cpu}"`)) {
+function renderSchedule(lines: Lines, host: Labels, { schedule = [] }: SystemSample): void {
+  for (const cpu of eachOnce(schedule, cpuOf)) {
+    const labels = lines.label(host, 'cpu', cpuOf(cpu));
     lines.add('node_schedstat_running_seconds_total', labels, cpu.runningSeconds);
     lines.add('node_schedstat_waiting_seconds_total', labels, cpu.waitingSeconds);
     lines.add('node_schedstat_timeslices_total', labels, cpu.timeslices);
   }
 }
 
-function renderClockSources(lines: Lines, host: string, { clockSources = [] }: SystemSample): void {
+function renderClockSources(lines: Lines, host: Labels, { clockSources = [] }: SystemSample): void {
   for (const { device, current, available } of clockSources) {
-    const labelsOf = (source: string) => `${host},${label('clocksource', source)},device="${device}"`;
+    const labelsOf = (source: string) =>
+      lines.label(lines.label(host, 'clocksource', source), 'device', device);
     for (const source of new Set(available)) {
       lines.add('node_time_clocksource_available_info', labelsOf(source), 1);
     }
@@ -95,9 +108,9 @@ function renderClockSources(lines: Lines, host: string, { clockSources = [] }: S
   }
 }
 
-function renderRuns(lines: Lines, host: string, { collectors = [] }: SystemSample): void {
+function renderRuns(lines: Lines, host: Labels, { collectors = [] }: SystemSample): void {
   for (const { collector, ok, durationMs } of collectors) {
-    const labels = `${host},collector="${collector}"`;
+    const labels = lines.label(host, 'collector', collector);
     lines.add('node_scrape_collector_success', labels, ok ? 1 : 0);
     lines.add('node_scrape_collector_duration_seconds', labels, durationMs / msPerSecond);
   }
@@ -105,13 +118,34 @@ function renderRuns(lines: Lines, host: string, { collectors = [] }: SystemSampl
 
 function renderFields(
   lines: Lines,
-  host: string,
+  host: Labels,
   { meminfo, vmstat, netstat, sockstat }: SystemSample,
 ): void {
-  if (meminfo) for (const [field, family] of memoryFamilies) lines.add(family, host, meminfo[field]);
-  if (vmstat) for (const name of vmstatNames) lines.add(`node_vmstat_${name}`, host, vmstat[name]);
-  for (const name of netstatNames) lines.add(`node_netstat_${name}`, host, netstat[name]);
-  for (const name of sockstatNames) lines.add(`node_sockstat_${name}`, host, sockstat[name]);
+  if (meminfo) lines.addAll(memoryColumns, host, meminfo);
+  if (vmstat) lines.addAll(vmstatColumns, host, vmstat);
+  lines.addAll(netstatColumns, host, netstat);
+  lines.addAll(sockstatColumns, host, sockstat);
+}
+
+type Fields = Readonly<Record<string, number | undefined>>;
+
+function fieldColumns(fields: Iterable<readonly [string, FamilyName]>): Columns<Fields> {
+  return [...fields].map(([field, family]) => [family, (figures) => figures[field]] as const);
+}
+
+const memoryColumns = fieldColumns(memoryFamilies);
+const vmstatColumns = fieldColumns(vmstatNames.map((name) => [name, `node_vmstat_${name}`] as const));
+const netstatColumns = fieldColumns(netstatNames.map((name) => [name, `node_netstat_${name}`] as const));
+const sockstatColumns = fieldColumns(sockstatNames.map((name) => [name, `node_sockstat_${name}`] as const));
+
+function renderDevices<D extends { device: string }>(
+  lines: Lines,
+  host: Labels,
+  columns: Columns<D>,
+  devices: readonly D[] = [],
+): void {
+  for (const device of eachOnce(devices, (one) => one.device))
+    lines.addAll(columns, lines.label(host, 'device', device.device), device);
 }
 
 const diskColumns: Columns<DiskStats> = [
@@ -135,6 +169,7 @@ const diskColumns: Columns<DiskStats> = [
 ];
 
 const netColumns: Columns<NetDevice> = [
+  ['node_network_receive_nohandler_total', (device) => device.receiveNohandler],
   ['node_network_receive_bytes_total', (device) => device.receiveBytes],
   ['node_network_receive_packets_total', (device) => device.receivePackets],
   ['node_network_receive_errs_total', (device) => device.receiveErrs],
@@ -153,10 +188,11 @@ const netColumns: Columns<NetDevice> = [
   ['node_network_transmit_compressed_total', (device) => device.transmitCompressed],
 ];
 
-function renderFilesystems(lines: Lines, host: string, { filesystems = [] }: SystemSample): void {
-  const labelsOf = ({ device, fstype, mountpoint }: Filesystem) =>
-    `${host},${label('device', device)},${label('fstype', fstype)},${label('mountpoint', mountpoint)}`;
-  for (const [{ readOnly, space }, labels] of eachOnce(filesystems, labelsOf)) {
+function renderFilesystems(lines: Lines, host: Labels, { filesystems = [] }: SystemSample): void {
+  for (const filesystem of eachKeyOnce(filesystems, placeOf)) {
+    const { device, fstype, mountpoint, readOnly, space } = filesystem;
+    const type = lines.label(lines.label(host, 'device', device), 'fstype', fstype);
+    const labels = lines.label(type, 'mountpoint', mountpoint);
     lines.add('node_filesystem_readonly', labels, readOnly ? 1 : 0);
     lines.add('node_filesystem_device_error', labels, space ? 0 : 1);
     lines.add('node_filesystem_size_bytes', labels, space?.sizeBytes);
@@ -167,27 +203,27 @@ function renderFilesystems(lines: Lines, host: string, { filesystems = [] }: Sys
   }
 }
 
-function renderIdentity(lines: Lines, host: string, { kernel, os }: SystemSample): void {
+/** No two filesystems have the same. */
+function placeOf({ device, fstype, mountpoint }: Filesystem): string {
+  return [device, fstype, mountpoint].map(escapeLabel).join('"');
+}
+
+function renderIdentity(lines: Lines, host: Labels, { kernel, os }: SystemSample): void {
   if (kernel.release !== undefined) {
-    const labels = [
-      label('domainname', kernel.domainname ?? ''),
-      label('machine', kernel.machine ?? ''),
-      label('nodename', kernel.hostname ?? ''),
-      label('release', kernel.release),
-      label('sysname', kernel.sysname ?? ''),
-      label('version', kernel.version ?? ''),
-    ];
-    lines.add('node_uname_info', `${host},${labels.join(',')}`, 1);
+    let labels = lines.label(host, 'domainname', kernel.domainname ?? '');
+    labels = lines.label(labels, 'machine', kernel.machine ?? '');
+    labels = lines.label(labels, 'nodename', kernel.hostname ?? '');
+    labels = lines.label(labels, 'release', kernel.release);
+    labels = lines.label(labels, 'sysname', kernel.sysname ?? '');
+    labels = lines.label(labels, 'version', kernel.version ?? '');
+    lines.add('node_uname_info', labels, 1);
   }
   if (!os) return;
   const supportEndMs = Date.parse(os.SUPPORT_END ?? '');
   lines.add('node_os_support_end_timestamp_seconds', host, supportEndMs / msPerSecond);
-  const value = (name: string) => escapeLabel(os[name.toUpperCase()] ?? '');
-  const info = osInfoLabels.map((name) => `${name}="${value(name)}"`);
-  lines.add('node_os_info', `${host},${info.join(',')}`, 1);
+  const labelsOf = (names: readonly string[]) =>
+    names.reduce((labels, name) => lines.label(labels, name, os[name.toUpperCase()] ?? ''), host);
+  lines.add('node_os_info', labelsOf(osInfoLabels), 1);
   const version = /^\d{1,9}(\.\d{1,9})?/.exec(os.VERSION_ID ?? '')?.[0];
-  if (version) {
-    const labels = ['id', 'id_like', 'name'].map((name) => `${name}="${value(name)}"`);
-    lines.add('node_os_version', `${host},${labels.join(',')}`, Number(version));
-  }
+  if (version) lines.add('node_os_version', labelsOf(['id', 'id_like', 'name']), Number(version));
 }

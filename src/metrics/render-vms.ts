@@ -1,8 +1,16 @@
 // Renders a host's VMs. What libvirt did not say has no line; identity is on *_info series only, so that any two figures
 // of a VM can be divided. It refuses to write a series twice, whatever a host sends.
-import type { BlockStats, NetStats, VcpuStats } from '../libvirt/stats.js';
+import type {
+  BalloonStats,
+  BlockStats,
+  CpuStats,
+  NetStats,
+  VcpuCounts,
+  VcpuStats,
+} from '../libvirt/stats.js';
 import type { VmSample, VmsSample } from '../pollers/vms.js';
-import { type Columns, eachOnce, type Lines, label, type Row } from './exposition.js';
+import { type Columns, eachOnce, type Lines } from './exposition.js';
+import type { Labels } from './label-bytes.js';
 
 const nsPerSecond = 1e9;
 const bytesPerKib = 1024;
@@ -19,71 +27,86 @@ const stateWords = [
   'the domain is suspended by guest power management',
 ];
 
-export function renderVms(lines: Lines, instance: string, { vms }: VmsSample): void {
+export function renderVms(lines: Lines, instance: string, sample: VmsSample): void {
   const host = lines.host(instance);
-  const rows = eachOnce(vms, ({ domain }) => `${host},${label('domain', domain.name)}`);
-  lines.add('libvirt_domains', host, rows.length);
-  lines.addTable(vmColumns, () => rows);
-  for (const [{ state }, labels] of rows) renderState(lines, labels, state.state);
-  // Stopped VMs have a memory size (libvirt_domain_info_…) and no balloon.
-  lines.addTable(memoryColumns, () => rows.filter(([{ domain }]) => domain.id >= 0));
-  lines.addTable(vcpuColumns, () => rows.flatMap(vcpuRows));
-  lines.addTable(blockColumns, () => rows.flatMap(([{ blocks }, labels]) => deviceRows(blocks, labels)));
-  lines.addTable(interfaceColumns, () => rows.flatMap(([{ nets }, labels]) => deviceRows(nets, labels)));
+  const vms = eachOnce(sample.vms, ({ domain }) => domain.name);
+  lines.add('libvirt_domains', host, vms.length);
+  for (const vm of vms) renderVm(lines, lines.label(host, 'domain', vm.domain.name), vm);
 }
 
-function renderState(lines: Lines, labels: string, state: unknown): void {
+function renderVm(lines: Lines, domain: Labels, vm: VmSample): void {
+  // Each of them is a view that is made when it is asked for.
+  const { balloon, cpu, vcpu } = vm;
+  lines.add('libvirt_domain_timed_out', domain, vm.busy ? 1 : 0);
+  lines.addAll(sizeColumns, domain, balloon);
+  // Stopped VMs have a memory size and no balloon.
+  if (vm.domain.id >= 0) lines.addAll(memoryColumns, domain, balloon);
+  lines.addAll(cpuColumns, domain, cpu);
+  lines.addAll(vcpuCountColumns, domain, vcpu);
+  renderState(lines, domain, vm.state.state);
+  if (lines.wants(vcpuColumns)) renderVcpus(lines, domain, vm.vcpus);
+  if (lines.wants(blockColumns)) renderDevices(lines, domain, blockColumns, vm.blocks);
+  if (lines.wants(interfaceColumns)) renderDevices(lines, domain, interfaceColumns, vm.nets);
+}
+
+function renderState(lines: Lines, domain: Labels, state: unknown): void {
   if (typeof state !== 'number') return;
   const words = stateWords[state] ?? 'unknown';
-  lines.add('libvirt_domain_info_state', `${labels},${label('state_desc', words)}`, state);
+  lines.add('libvirt_domain_info_state', lines.label(domain, 'state_desc', words), state);
 }
 
-function vcpuRows([{ vcpus }, labels]: Row<VmSample>): Row<VcpuStats>[] {
-  return [...vcpus.entries()].flatMap(([index, vcpu]): Row<VcpuStats>[] =>
-    vcpu ? [[vcpu, `${labels},vcpu="${index}"`]] : [],
-  );
+function renderVcpus(lines: Lines, domain: Labels, vcpus: readonly (VcpuStats | undefined)[]): void {
+  for (let n = 0; n < vcpus.length; n++) {
+    const vcpu = vcpus[n];
+    if (vcpu) lines.addAll(vcpuColumns, lines.label(domain, 'vcpu', String(n)), vcpu);
+  }
 }
 
 /** Devices go by their name; of layers of one disk (a backing chain) the first, which is the one in use, counts. */
-function deviceRows<S extends { name?: unknown }>(
+function renderDevices<S extends { name?: unknown }>(
+  lines: Lines,
+  domain: Labels,
+  columns: Columns<S>,
   devices: readonly (S | undefined)[],
-  labels: string,
-): Row<S>[] {
-  const named = devices.filter((device) => typeof device?.name === 'string') as S[];
-  return eachOnce(named, ({ name }) => `${labels},${label('target_device', name as string)}`);
+): void {
+  const named = devices.filter((device) => typeof device?.name === 'string') as (S & { name: string })[];
+  for (const device of eachOnce(named, ({ name }) => name))
+    lines.addAll(columns, lines.label(domain, 'target_device', device.name), device);
 }
 
-const vmColumns: Columns<VmSample> = [
-  ['libvirt_domain_timed_out', (vm) => (vm.busy ? 1 : 0)],
-  ['libvirt_domain_info_maximum_memory_bytes', (vm) => bytes(vm.balloon.maximum)],
-  ['libvirt_domain_info_memory_usage_bytes', (vm) => bytes(vm.balloon.current)],
-  ['libvirt_domain_info_virtual_cpus', (vm) => vm.vcpu.current],
-  ['libvirt_domain_info_cpu_time_seconds_total', (vm) => seconds(vm.cpu.time)],
-  ['libvirt_domain_cpu_user_seconds_total', (vm) => seconds(vm.cpu.user)],
-  ['libvirt_domain_cpu_system_seconds_total', (vm) => seconds(vm.cpu.system)],
-  ['libvirt_domain_vcpu_current', (vm) => vm.vcpu.current],
-  ['libvirt_domain_vcpu_maximum', (vm) => vm.vcpu.maximum],
+const sizeColumns: Columns<BalloonStats> = [
+  ['libvirt_domain_info_maximum_memory_bytes', ({ maximum }) => bytes(maximum)],
+  ['libvirt_domain_info_memory_usage_bytes', ({ current }) => bytes(current)],
 ];
 
-const memoryColumns: Columns<VmSample> = [
-  ['libvirt_domain_memory_stats_current_balloon_bytes', ({ balloon }) => bytes(balloon.current)],
-  ['libvirt_domain_memory_stats_maximum_bytes', ({ balloon }) => bytes(balloon.maximum)],
-  ['libvirt_domain_memory_stats_swap_in_bytes', ({ balloon }) => bytes(balloon.swap_in)],
-  ['libvirt_domain_memory_stats_swap_out_bytes', ({ balloon }) => bytes(balloon.swap_out)],
-  ['libvirt_domain_memory_stats_major_fault_total', ({ balloon }) => balloon.major_fault],
-  ['libvirt_domain_memory_stats_minor_fault_total', ({ balloon }) => balloon.minor_fault],
-  ['libvirt_domain_memory_stats_unused_bytes', ({ balloon }) => bytes(balloon.unused)],
-  ['libvirt_domain_memory_stats_available_bytes', ({ balloon }) => bytes(balloon.available)],
-  ['libvirt_domain_memory_stats_usable_bytes', ({ balloon }) => bytes(balloon.usable)],
-  ['libvirt_domain_memory_stats_last_update_timestamp_seconds', ({ balloon }) => balloon['last-update']],
-  ['libvirt_domain_memory_stats_disk_caches_bytes', ({ balloon }) => bytes(balloon.disk_caches)],
-  ['libvirt_domain_memory_stats_hugetlb_pgalloc_total', ({ balloon }) => balloon.hugetlb_pgalloc],
-  ['libvirt_domain_memory_stats_hugetlb_pgfail_total', ({ balloon }) => balloon.hugetlb_pgfail],
-  ['libvirt_domain_memory_stats_rss_bytes', ({ balloon }) => bytes(balloon.rss)],
-  [
-    'libvirt_domain_memory_stats_used_percent',
-    ({ balloon }) => usedPercent(balloon.available, balloon.usable),
-  ],
+const cpuColumns: Columns<CpuStats> = [
+  ['libvirt_domain_info_cpu_time_seconds_total', (cpu) => seconds(cpu.time)],
+  ['libvirt_domain_cpu_user_seconds_total', (cpu) => seconds(cpu.user)],
+  ['libvirt_domain_cpu_system_seconds_total', (cpu) => seconds(cpu.system)],
+];
+
+const vcpuCountColumns: Columns<VcpuCounts> = [
+  ['libvirt_domain_info_virtual_cpus', ({ current }) => current],
+  ['libvirt_domain_vcpu_current', ({ current }) => current],
+  ['libvirt_domain_vcpu_maximum', ({ maximum }) => maximum],
+];
+
+const memoryColumns: Columns<BalloonStats> = [
+  ['libvirt_domain_memory_stats_current_balloon_bytes', (balloon) => bytes(balloon.current)],
+  ['libvirt_domain_memory_stats_maximum_bytes', (balloon) => bytes(balloon.maximum)],
+  ['libvirt_domain_memory_stats_swap_in_bytes', (balloon) => bytes(balloon.swap_in)],
+  ['libvirt_domain_memory_stats_swap_out_bytes', (balloon) => bytes(balloon.swap_out)],
+  ['libvirt_domain_memory_stats_major_fault_total', (balloon) => balloon.major_fault],
+  ['libvirt_domain_memory_stats_minor_fault_total', (balloon) => balloon.minor_fault],
+  ['libvirt_domain_memory_stats_unused_bytes', (balloon) => bytes(balloon.unused)],
+  ['libvirt_domain_memory_stats_available_bytes', (balloon) => bytes(balloon.available)],
+  ['libvirt_domain_memory_stats_usable_bytes', (balloon) => bytes(balloon.usable)],
+  ['libvirt_domain_memory_stats_last_update_timestamp_seconds', (balloon) => balloon['last-update']],
+  ['libvirt_domain_memory_stats_disk_caches_bytes', (balloon) => bytes(balloon.disk_caches)],
+  ['libvirt_domain_memory_stats_hugetlb_pgalloc_total', (balloon) => balloon.hugetlb_pgalloc],
+  ['libvirt_domain_memory_stats_hugetlb_pgfail_total', (balloon) => balloon.hugetlb_pgfail],
+  ['libvirt_domain_memory_stats_rss_bytes', (balloon) => bytes(balloon.rss)],
+  ['libvirt_domain_memory_stats_used_percent', (balloon) => usedPercent(balloon.available, balloon.usable)],
 ];
 
 const vcpuColumns: Columns<VcpuStats> = [

@@ -9,15 +9,20 @@ import { hostPage } from './fixtures.js';
 import { parseSeries, parseTypes } from './parse.js';
 
 const { tinkoff } = compats;
+const evilName = 'a"},instance="x",storage_pool="y';
 const evil = 'domain="a\\"},instance=\\"x\\",storage_pool=\\"y"';
 
 function write(lines: Lines): void {
   const host = lines.host('h');
-  lines.add('libvirt_domain_info_state', `${host},${evil},state_desc="running"`, 1);
-  lines.add('libvirt_domain_openstack_info', `${host},domain="vm",instance_id="u",flavor_name="f"`, 1);
-  lines.add('libvirt_storage_pool_capacity_bytes', `${host},storage_pool="images"`, 7);
-  lines.add('libvirt_storage_pool_state', `${host},storage_pool="images"`, 2);
-  lines.add('libvirt_domain_vcpu_current', `${host},domain="vm"`, 4);
+  const state = lines.label(lines.label(host, 'domain', evilName), 'state_desc', 'running');
+  lines.add('libvirt_domain_info_state', state, 1);
+  const domain = lines.label(host, 'domain', 'vm');
+  const nova = lines.label(lines.label(domain, 'instance_id', 'u'), 'flavor_name', 'f');
+  lines.add('libvirt_domain_openstack_info', nova, 1);
+  lines.add('libvirt_domain_vcpu_current', domain, 4);
+  const pool = lines.label(host, 'storage_pool', 'images');
+  lines.add('libvirt_storage_pool_capacity_bytes', pool, 7);
+  lines.add('libvirt_storage_pool_state', pool, 2);
 }
 
 const expected = [

@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { label } from '../../../src/metrics/exposition.js';
 import { families } from '../../../src/metrics/families.js';
 import { renderHostState } from '../../../src/metrics/host-state.js';
 import { type FleetPart, fleetPage, HostPages, type Part } from '../../../src/metrics/page.js';
@@ -160,7 +159,7 @@ describe('a page', () => {
 
   it('in OpenMetrics has no two families whose names meet', () => {
     const every: Part = (lines) => {
-      for (const name of families.keys()) lines.add(name, label('instance', 'h'), 1);
+      for (const name of families.keys()) lines.add(name, lines.host('h'), 1);
     };
     expect(openMetricsComplaints(hostPage([every], 'openmetrics'))).toEqual([]);
   });
@@ -193,7 +192,7 @@ describe('the page of a fleet that is too large to hold', () => {
       kind,
       write: (lines) => {
         asked.push(kind);
-        lines.add(family, label('instance', `h${host}`), host);
+        lines.add(family, lines.host(`h${host}`), host);
       },
     });
     // Only the last host's second part writes what the first parts write too.

@@ -200,6 +200,15 @@ describe('a host', () => {
     expect(sample.get('node_filesystem_size_bytes')).not.toContain('/srv');
   });
 
+  it('has each filesystem once, also where names are long', () => {
+    const filesystem = (mountpoint: string, readOnly: boolean) => {
+      return { device: 'd'.repeat(1000), fstype: 'f'.repeat(1000), mountpoint, readOnly };
+    };
+    const filesystems = [filesystem('/a', true), filesystem('/b', true), filesystem('/a', false)];
+    const text = systemOf(systemSample({ filesystems })).get('node_filesystem_readonly');
+    expect(text?.match(/mountpoint="[^"]*"} ./g)).toEqual(['mountpoint="/a"} 1', 'mountpoint="/b"} 1']);
+  });
+
   it('that is down keeps its state', () => {
     const down = hostState('h', {
       up: false,
