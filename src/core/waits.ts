@@ -37,6 +37,14 @@ export class Waits {
     if (wait.signal) this.#leave(wait.signal);
   }
 
+  /** Forgets all of them, and tells none. */
+  clear(): void {
+    for (const wait of [...this.#waits]) this.delete(wait);
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#firesAtMs = Number.POSITIVE_INFINITY;
+  }
+
   #listen(signal: AbortSignal): Listener {
     const known = this.#listeners.get(signal);
     if (known) return known;
@@ -70,6 +78,8 @@ export class Waits {
     const nowMs = this.#clock.monotonicMs();
     let nextMs = Number.POSITIVE_INFINITY;
     for (const wait of [...this.#waits]) {
+      // One that was told before may have ended it.
+      if (!this.#waits.has(wait)) continue;
       if (wait.dueMs > nowMs) {
         nextMs = Math.min(nextMs, wait.dueMs);
         continue;
@@ -77,6 +87,6 @@ export class Waits {
       this.delete(wait);
       wait.onDue();
     }
-    if (nextMs < this.#firesAtMs) this.#fireAt(nextMs);
+    if (this.#waits.size > 0 && nextMs < this.#firesAtMs) this.#fireAt(nextMs);
   }
 }
