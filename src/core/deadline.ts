@@ -19,14 +19,27 @@ export type DeadlineOptions = {
  */
 export function withDeadline<T>(
   work: (signal: AbortSignal) => Promise<T>,
+  options: DeadlineOptions,
+): Promise<T> {
+  const controller = new AbortController();
+  return within(
+    () => work(controller.signal),
+    options,
+    (error) => controller.abort(error),
+  );
+}
+
+/** As withDeadline, for work that needs no signal: one costs more than all else here. `onEnd`: told when the wait ended early. */
+export function within<T>(
+  work: () => Promise<T>,
   { timeoutMs, onTimeout, signal, clock = systemClock }: DeadlineOptions,
+  onEnd?: (error: unknown) => void,
 ): Promise<T> {
   return new Promise<T>((resolve, reject) => {
-    const controller = new AbortController();
     const end = (error: unknown) => {
       settle();
       reject(error);
-      controller.abort(error);
+      onEnd?.(error);
     };
     const onAbort = () => end(abortError(signal));
     const timer = clock.after(timeoutMs, () => end(onTimeout()));
@@ -38,7 +51,7 @@ export function withDeadline<T>(
     // A poll waits for many things with one signal: that is no leak.
     if (signal) setMaxListeners(0, signal);
     signal?.addEventListener('abort', onAbort, { once: true });
-    work(controller.signal).then(
+    work().then(
       (value) => {
         settle();
         resolve(value);

@@ -48,6 +48,14 @@ export class Waits {
     if (wait.signal) this.#leave(wait.signal);
   }
 
+  /** Forgets all of them, and tells none. */
+  clear(): void {
+    for (const wait of this.#all()) this.delete(wait);
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#firesAtMs = Number.POSITIVE_INFINITY;
+  }
+
   #all(): Wait[] {
     return this.#waits.slice(0, this.#count) as Wait[];
   }
@@ -85,6 +93,8 @@ export class Waits {
     const nowMs = this.#clock.monotonicMs();
     let nextMs = Number.POSITIVE_INFINITY;
     for (const wait of this.#all()) {
+      // One that was told before may have ended it.
+      if (this.#waits[wait.place] !== wait) continue;
       if (wait.dueMs > nowMs) {
         nextMs = Math.min(nextMs, wait.dueMs);
         continue;
@@ -92,6 +102,6 @@ export class Waits {
       this.delete(wait);
       wait.onDue();
     }
-    if (nextMs < this.#firesAtMs) this.#fireAt(nextMs);
+    if (this.#count > 0 && nextMs < this.#firesAtMs) this.#fireAt(nextMs);
   }
 }

@@ -8,9 +8,10 @@
 // libvirt left without an answer is not sent again until the answer comes, or a single VM would take all slots in time.
 // libvirtd goes on with a call that nobody waits for, so an abandoned call keeps its slot until its reply comes. One whose
 // deadline has passed is lost; when all slots are lost the connection is of no use and is given up. It knows no socket.
-import type { Clock, Timer } from '../core/clock.js';
+import type { Clock } from '../core/clock.js';
 import { abortError } from '../core/deadline.js';
 import { asHostError, HostError, type Outcome } from '../core/errors.js';
+import { type Wait, Waits } from '../core/waits.js';
 import { decodeError } from './errors.js';
 import type { Procedure } from './procedures.js';
 import { type Frame, frameStatus } from './wire/frame.js';
@@ -33,15 +34,16 @@ export type CallFigures = {
   lateReplies: number;
 };
 
-type Call = {
-  procedure: { name: string; number: number };
-  payload: Buffer;
-  background: boolean;
+type Call = Wait & {
+  readonly procedure: { readonly name: string; readonly number: number };
+  readonly payload: Buffer;
+  readonly background: boolean;
   state: 'queued' | 'sent' | 'abandoned' | 'lost';
+  /** Once sent. */
+  serial: number;
   /** Decodes the result for the caller; throws PROTOCOL_ERROR, and settles nothing, when it cannot. */
   resolve(result: Buffer): void;
   reject(error: unknown): void;
-  timer: Timer;
 };
 
 export type CallsOptions = {
@@ -54,20 +56,23 @@ export type CallsOptions = {
 
 export class Calls {
   readonly #options: CallsOptions;
-  readonly #bySerial = new Map<number, Call>();
-  readonly #queue = new Set<Call>();
+  readonly #waits: Waits;
+  // Arrays: there are few, and what comes and goes in a Map or a Set leaves its old tables behind.
+  readonly #inFlight: Call[] = [];
+  readonly #queue: Call[] = [];
   #serial = 0;
   #lateReplies = 0;
   #ended: HostError | undefined;
 
   constructor(options: CallsOptions) {
     this.#options = options;
+    this.#waits = new Waits(options.clock);
   }
 
   get figures(): CallFigures {
     return {
-      inFlight: this.#bySerial.size,
-      queued: this.#queue.size,
+      inFlight: this.#inFlight.length,
+      queued: this.#queue.length,
       lost: this.#lost(),
       lateReplies: this.#lateReplies,
     };
@@ -83,31 +88,29 @@ export class Calls {
       if (refusal) throw refusal;
       const payload = this.#encode(procedure, args);
       if (background) this.#refuseOwed(procedure, payload);
-      const onAbort = () => this.#leave(call, (outcome) => this.#aborted(signal, outcome));
       const call: Call = {
         procedure,
         payload,
         background,
         state: 'queued',
-        resolve(result) {
-          resolve(procedure.result.read(new XdrReader(result)));
-          signal?.removeEventListener('abort', onAbort);
-        },
-        reject(error) {
-          reject(error);
-          signal?.removeEventListener('abort', onAbort);
-        },
-        timer: this.#options.clock.after(timeoutMs, () => this.#expire(call, timeoutMs)),
+        serial: 0,
+        place: 0,
+        resolve: (result) => resolve(procedure.result.read(new XdrReader(result))),
+        reject,
+        dueMs: this.#options.clock.monotonicMs() + timeoutMs,
+        onDue: () => this.#expire(call, timeoutMs),
+        signal,
+        onAbort: () => this.#leave(call, (outcome) => this.#aborted(signal, outcome)),
       };
-      signal?.addEventListener('abort', onAbort, { once: true });
-      this.#queue.add(call);
+      this.#waits.add(call);
+      this.#queue.push(call);
       this.#fill();
     });
   }
 
   /** Settles the call that `frame` answers. Throws PROTOCOL_ERROR when there is none, or when it makes no sense. */
   reply(frame: Frame): void {
-    const call = this.#bySerial.get(frame.serial);
+    const call = this.#inFlight.find(({ serial }) => serial === frame.serial);
     if (call === undefined) throw protocolError(`a reply to call ${frame.serial}, which was not made`);
     if (frame.procedure !== call.procedure.number) {
       throw protocolError(
@@ -121,8 +124,8 @@ export class Calls {
     if (abandoned) this.#lateReplies++;
     else if (frame.status === frameStatus.ok) call.resolve(frame.payload);
     else call.reject(decodeError(frame.payload, this.#options.host, call.procedure.name));
-    call.timer.cancel();
-    this.#bySerial.delete(frame.serial);
+    this.#waits.delete(call);
+    remove(this.#inFlight, call);
     this.#fill();
   }
 
@@ -130,41 +133,44 @@ export class Calls {
   end(error: HostError): void {
     if (this.#ended) return;
     this.#ended = error;
-    for (const call of [...this.#bySerial.values(), ...this.#queue]) {
-      call.timer.cancel();
+    this.#waits.clear();
+    for (const call of [...this.#inFlight.splice(0), ...this.#queue.splice(0)]) {
       call.reject(this.#endedError(call.state === 'queued' ? 'not-sent' : 'unknown'));
     }
-    this.#bySerial.clear();
-    this.#queue.clear();
   }
 
   #refusal(signal: AbortSignal | undefined): HostError | undefined {
     if (signal?.aborted) return this.#aborted(signal, 'not-sent');
     if (this.#ended) return this.#endedError('not-sent');
-    if (this.#queue.size < callsQueuedMax) return undefined;
+    if (this.#queue.length < callsQueuedMax) return undefined;
     const message = `${callsQueuedMax} calls are waiting already`;
     return new HostError('HOST_BUSY', { host: this.#options.host, outcome: 'not-sent', message });
   }
 
   #fill(): void {
-    let background = 0;
-    for (const call of this.#bySerial.values()) if (call.background) background++;
-    for (const call of this.#queue) {
-      if (this.#bySerial.size >= callsInFlightMax) return;
-      if (call.background && background++ >= backgroundInFlightMax) continue;
-      this.#queue.delete(call);
-      const serial = this.#nextSerial();
+    while (this.#inFlight.length < callsInFlightMax) {
+      const spare = this.#backgroundInFlight() < backgroundInFlightMax;
+      const call = this.#queue.find(({ background }) => spare || !background);
+      if (!call) return;
+      remove(this.#queue, call);
+      call.serial = this.#nextSerial();
       call.state = 'sent';
-      this.#bySerial.set(serial, call);
-      this.#options.send(call.procedure.number, serial, call.payload);
+      this.#inFlight.push(call);
+      this.#options.send(call.procedure.number, call.serial, call.payload);
     }
+  }
+
+  #backgroundInFlight(): number {
+    let count = 0;
+    for (const { background } of this.#inFlight) if (background) count++;
+    return count;
   }
 
   /** The caller goes. A call that was sent stays in its slot. */
   #leave(call: Call, error: (outcome: Outcome) => HostError): void {
     if (call.state === 'queued') {
-      this.#queue.delete(call);
-      call.timer.cancel();
+      this.#waits.delete(call);
+      remove(this.#queue, call);
       call.reject(error('not-sent'));
     } else if (call.state === 'sent') {
       call.state = 'abandoned';
@@ -188,7 +194,7 @@ export class Calls {
 
   /** Throws when the same was asked before, was given up, and is still unanswered. */
   #refuseOwed({ name, number }: { name: string; number: number }, payload: Buffer): void {
-    for (const { state, procedure, payload: asked } of this.#bySerial.values()) {
+    for (const { state, procedure, payload: asked } of this.#inFlight) {
       if (state === 'sent' || procedure.number !== number || !asked.equals(payload)) continue;
       const message = `libvirt has not answered the last ${name} for the same yet`;
       throw new HostError('HOST_BUSY', { host: this.#options.host, outcome: 'not-sent', message });
@@ -197,13 +203,14 @@ export class Calls {
 
   #lost(): number {
     let lost = 0;
-    for (const { state } of this.#bySerial.values()) if (state === 'lost') lost++;
+    for (const { state } of this.#inFlight) if (state === 'lost') lost++;
     return lost;
   }
 
   #nextSerial(): number {
+    const taken = () => this.#inFlight.some(({ serial }) => serial === this.#serial);
     do this.#serial = (this.#serial + 1) >>> 0;
-    while (this.#serial === 0 || this.#bySerial.has(this.#serial));
+    while (this.#serial === 0 || taken());
     return this.#serial;
   }
 
@@ -234,4 +241,9 @@ export class Calls {
     const cause = signal?.reason;
     return new HostError(code, { host: this.#options.host, outcome, message, cause, ...(hint && { hint }) });
   }
+}
+
+function remove(calls: Call[], call: Call): void {
+  const at = calls.indexOf(call);
+  if (at >= 0) calls.splice(at, 1);
 }

@@ -3,7 +3,7 @@
 // every caller gets. It refuses to reconnect, and to go on after bytes that make no sense.
 import type { Duplex } from 'node:stream';
 import { type Clock, systemClock } from '../core/clock.js';
-import { withDeadline } from '../core/deadline.js';
+import { within } from '../core/deadline.js';
 import { asHostError, HostError } from '../core/errors.js';
 import { type Log, silentLog } from '../core/log.js';
 import { type CallFigures, Calls } from './calls.js';
@@ -210,12 +210,18 @@ export class LibvirtClient implements AsyncDisposable {
   }
 
   #handshake({ uri, timeoutMs, signal, keepalive = keepaliveDefault }: LibvirtClientOptions): Promise<void> {
-    const open = async (openSignal: AbortSignal) => {
-      const options = { timeoutMs, signal: openSignal };
-      await this.#authenticate(options);
-      const flags = this.readOnly ? connectReadOnly : 0;
-      await this.call(procedures.connectOpen, { name: uri, flags }, options);
-      if (keepalive) await this.#startKeepalive(keepalive, options);
+    // No signal for the calls: when the wait ends early, the connection does, and all calls with it.
+    const open = async () => {
+      await this.#authenticate({ timeoutMs });
+      await Promise.all([
+        // In one packet, in libvirt's own order: whether it knows keepalive is asked before it opens.
+        keepalive && this.#startKeepalive(keepalive, { timeoutMs }),
+        this.call(
+          procedures.connectOpen,
+          { name: uri, flags: this.readOnly ? connectReadOnly : 0 },
+          { timeoutMs },
+        ),
+      ]);
     };
     const onTimeout = () =>
       new HostError('TIMEOUT', {
@@ -224,7 +230,7 @@ export class LibvirtClient implements AsyncDisposable {
         message: `libvirt did not open within ${timeoutMs} ms`,
         hint: 'look whether libvirtd on the host is stopped or overloaded',
       });
-    return withDeadline(open, { timeoutMs, onTimeout, signal, clock: this.#clock });
+    return within(open, { timeoutMs, onTimeout, signal, clock: this.#clock });
   }
 
   async #authenticate(options: CallOptions): Promise<void> {

@@ -3,7 +3,7 @@
 import type { Duplex } from 'node:stream';
 import type { ClientChannel } from 'ssh2';
 import { type Clock, systemClock } from '../core/clock.js';
-import { withDeadline } from '../core/deadline.js';
+import { within } from '../core/deadline.js';
 import { HostError } from '../core/errors.js';
 import { type Log, silentLog } from '../core/log.js';
 import { ChannelStream } from './channel-stream.js';
@@ -193,11 +193,12 @@ export class SshConnection implements AsyncDisposable {
   async #open<T>({ what, open, discard, failed, silenceIsFatal, ...o }: OpenOptions<T>): Promise<T> {
     const { timeoutMs = limits.channelTimeoutMs, signal } = o;
     if (this.#closedWith) throw this.#closedWith;
-    return await withDeadline(
-      async (ended) => {
+    let late = false;
+    return await within(
+      async () => {
         try {
           const opened = await open();
-          if (ended.aborted) discard(opened);
+          if (late) discard(opened);
           return opened;
         } catch (error) {
           if (error instanceof HostError) throw error;
@@ -215,6 +216,9 @@ export class SshConnection implements AsyncDisposable {
           if (silenceIsFatal) this.destroy(error);
           return error;
         },
+      },
+      () => {
+        late = true;
       },
     );
   }

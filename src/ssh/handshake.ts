@@ -11,6 +11,7 @@ import type {
   CipherAlgorithm,
   Client,
   ConnectConfig,
+  ParsedKey,
   ServerHostKeyAlgorithm,
 } from 'ssh2';
 import { batchWrites } from '../core/batched-writes.js';
@@ -165,6 +166,7 @@ export async function handshake(
       authHandler: offerInTurn(o.credentials, attempt) as NonNullable<ConnectConfig['authHandler']>,
     });
     const client = ssh.connection;
+    if (client) signAtOnce(client);
     // Stays for good: ssh2 reports errors also after node-ssh has stopped listening.
     client?.on('error', () => {});
     // A jump host has a listener for each channel that is being opened through it.
@@ -204,6 +206,28 @@ function offerInTurn({ methods, offers }: Credentials, attempt: MutableAttempt):
     // `false` ends the attempt; the types only know of methods.
     done(method ?? (false as unknown as AnyAuthMethod));
   };
+}
+
+type Sign = (data: Buffer, done: (signature: Buffer) => void) => void;
+type Protocol = {
+  authPK?: (username: string, key: ParsedKey, algorithm: string | undefined, sign?: Sign) => void;
+};
+
+/**
+ * ssh2 asks first whether a key would do, and signs when sshd says so. A signature of a key at hand costs less than that
+ * question, and sshd takes or refuses it all the same. Keys with a choice of algorithms, and those of an agent, are still asked for.
+ */
+function signAtOnce(client: Client): void {
+  const protocol = (client as unknown as { _protocol?: Protocol })._protocol;
+  const ask = protocol?.authPK;
+  if (!ask) return;
+  protocol.authPK = (username, key, algorithm, sign = signing(key)) =>
+    ask.call(protocol, username, key, algorithm, sign);
+}
+
+function signing(key: ParsedKey): Sign | undefined {
+  if (key.type !== 'ssh-ed25519' || !key.isPrivateKey()) return undefined;
+  return (data, done) => done(key.sign(data));
 }
 
 const versionLengthMax = 200;

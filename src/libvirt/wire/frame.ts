@@ -27,10 +27,13 @@ const emptyBuffer: Buffer = Buffer.alloc(0);
 
 export function encodeFrame(header: FrameHeader, payload: Uint8Array): Buffer {
   const bytes = Buffer.allocUnsafe(headerBytes + payload.length);
-  const words = [header.program, header.version, header.procedure, header.type, header.serial, header.status];
-  [bytes.length, ...words].forEach((word, index) => {
-    bytes.writeUInt32BE(word, index * 4);
-  });
+  bytes.writeUInt32BE(bytes.length, 0);
+  bytes.writeUInt32BE(header.program, 4);
+  bytes.writeUInt32BE(header.version, 8);
+  bytes.writeUInt32BE(header.procedure, 12);
+  bytes.writeUInt32BE(header.type, 16);
+  bytes.writeUInt32BE(header.serial, 20);
+  bytes.writeUInt32BE(header.status, 24);
   bytes.set(payload, headerBytes);
   return bytes;
 }

@@ -53,6 +53,17 @@ describe('many waits', () => {
     expect(told.slice(2)).toEqual(['a due', 'b due', 'c due']);
   });
 
+  it('are not told when another, due at the same time, has ended them all', async () => {
+    const { clock, told, wait, waits } = set();
+    const start = clock.monotonicMs();
+    waits.add({ dueMs: start + 100, place: 0, onDue: () => waits.clear(), onAbort: () => undefined });
+    wait('same time', start + 100);
+    wait('later', start + 200);
+    await clock.advance(300);
+    expect(told).toEqual([]);
+    expect(clock.pending).toBe(0);
+  });
+
   it('leave no listener behind', () => {
     const { wait, waits } = set();
     const { signal } = new AbortController();

@@ -136,6 +136,8 @@ describe('keepalive', () => {
   it('is left alone when the daemon does not know it', async () => {
     peer.on(procedures.connectSupportsFeature, () => ({ supported: 0 }));
     client = await open({ keepalive });
+    await clock.advance(60_000);
     expect(clock.pending).toBe(0);
+    expect(peer.received.some((frame) => frame.program === program.keepalive)).toBe(false);
   });
 });

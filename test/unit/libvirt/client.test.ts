@@ -56,6 +56,21 @@ describe('opening', () => {
     expect(peer.received.map(({ procedure }) => procedure)).toEqual([66, 70, 1]);
   });
 
+  it('asks for nothing before it is let in, then for keepalive and for opening together', async () => {
+    const numbers = () => peer.received.map(({ procedure }) => procedure);
+    const [auth, opened] = peer.hold(procedures.authList, () => open({ keepalive }));
+    const asked = await auth;
+    await settle();
+    expect(numbers()).toEqual([66]);
+    const supports: Frame[] = [];
+    peer.with(procedures.connectSupportsFeature, (call) => void supports.push(call));
+    peer.reply(asked, procedures.authList.result, { types: [0] });
+    await settle();
+    expect(numbers()).toEqual([66, procedures.connectSupportsFeature.number, 1]);
+    for (const call of supports) peer.reply(call, procedures.connectSupportsFeature.result, { supported: 1 });
+    client = await opened;
+  });
+
   it('says what to do when polkit refuses', async () => {
     peer.on(procedures.authList, () => ({ types: [2] }));
     peer.with(procedures.authPolkit, (call) =>
