@@ -12,6 +12,7 @@ it('holds one frozen copy of a record, and says what it was told also after more
   expect(recurringRecord({ type: 'hvm', arch: 'aarch64', machine: undefined }).arch).toBe('aarch64');
   expect(Object.isFrozen(os)).toBe(true);
   const periods = Array.from({ length: 5_000 }, (_, periodS) => ({ periodS }));
-  for (const { periodS } of [...periods, ...periods]) expect(recurringRecord({ periodS })).toEqual({ periodS });
+  for (const { periodS } of [...periods, ...periods])
+    expect(recurringRecord({ periodS })).toEqual({ periodS });
   expect(recurringRecord({ long: 'x'.repeat(1_000) })).toEqual({ long: 'x'.repeat(1_000) });
 });
