@@ -107,7 +107,7 @@ function decodeRecord(
     }
     reader.seek(start);
   }
-  return { domain, ...readAnew(reader, count, { budget, room }) };
+  return readAnew(reader, count, domain, { budget, room });
 }
 
 /**
@@ -153,8 +153,9 @@ function readAsBefore(
 function readAnew(
   reader: XdrReader,
   count: number,
+  domain: DomainRef,
   { budget, room }: { budget: Budget; room: FiguresRoom },
-): Pick<KnownDomain, 'layout' | 'texts'> {
+): KnownDomain {
   const learner = new LayoutLearner();
   const read: (number | string)[] = [];
   for (let index = 0; index < count; index++) {
@@ -173,7 +174,7 @@ function readAnew(
     if (typeof value === 'string') texts[slot] = value;
     else if (value !== undefined) room.figures[room.at + slot] = value;
   }
-  return { layout, texts };
+  return { domain, layout, texts };
 }
 
 /** Most devices have the name of another VM's. */
@@ -207,12 +208,12 @@ class Recall {
     this.#byKey ??= new Map(this.#before.map((known, index) => [keyOf(known.domain), index]));
     const index = this.#byKey.get(keyOf(domain)) ?? this.#before.length;
     this.#predicted = index + 1;
-    return this.#before[index] ?? { domain, layout: noLayout, texts: noTexts };
+    return this.#before[index] ?? unknown(domain);
   }
 
   /** To be called after each `next`, with what is known of that domain now. */
   remember(known: KnownDomain): void {
-    const worthIt = known.layout.isRegular ? known : { ...known, layout: noLayout, texts: noTexts };
+    const worthIt = known.layout.isRegular ? known : unknown(known.domain);
     if (this.#seen === this.#before && this.#before[this.#count] !== worthIt)
       this.#seen = this.#before.slice(0, this.#count);
     if (this.#seen !== this.#before) this.#seen.push(worthIt);
@@ -222,6 +223,10 @@ class Recall {
   seen(): KnownDomain[] {
     return this.#count === this.#seen.length ? this.#seen : this.#seen.slice(0, this.#count);
   }
+}
+
+function unknown(domain: DomainRef): KnownDomain {
+  return { domain, layout: noLayout, texts: noTexts };
 }
 
 /** Reads the next domain if it is `expected`, else reads nothing. */
