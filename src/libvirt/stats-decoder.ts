@@ -177,10 +177,10 @@ function readAnew(
   return { domain, layout, texts };
 }
 
-/** Most devices have the name of another VM's. */
+/** Names and modes are those of other VMs, too; paths are not. */
 function textOf({ key }: Field, reader: XdrReader): string {
   const text = reader.string();
-  return key === 'name' ? recurring(text) : text;
+  return key === 'path' ? text : recurring(text);
 }
 
 /** Finds what is known of the next domain: nearly always it is the one that followed last time. */
