@@ -3,23 +3,34 @@
 // where one goes, the last one takes its place. It refuses to hold the numbers: whoever has the array moves them.
 type Numbers = Uint16Array<ArrayBuffer> | Float64Array<ArrayBuffer>;
 
+/** Up to so many keys are looked through: a table of them would take more than the numbers of some. */
+const lookedThroughMax = 256;
+
 export class Rows {
-  readonly #byKey = new Map<string, number>();
   /** By row. */
   readonly #keys: string[] = [];
+  /** Of more than `lookedThroughMax`. */
+  #byKey: Map<string, number> | undefined;
+  /** After the last one that was asked for: keys come in the same order again. */
+  #next = 0;
 
   get count(): number {
     return this.#keys.length;
   }
 
   of(key: string): number | undefined {
-    return this.#byKey.get(key);
+    if (this.#keys[this.#next] === key) return this.#next++;
+    const row = this.#byKey ? (this.#byKey.get(key) ?? -1) : this.#keys.indexOf(key);
+    if (row < 0) return undefined;
+    this.#next = row + 1;
+    return row;
   }
 
   /** The key must be new. */
   add(key: string): number {
     const row = this.#keys.push(key) - 1;
-    this.#byKey.set(key, row);
+    this.#byKey?.set(key, row);
+    if (row >= lookedThroughMax) this.#byKey ??= new Map(this.#keys.map((key, row) => [key, row]));
     return row;
   }
 
@@ -28,11 +39,11 @@ export class Rows {
     for (let row = this.#keys.length - 1; row >= 0; row--) {
       const key = this.#keys[row] as string;
       if (keys.has(key)) continue;
-      this.#byKey.delete(key);
+      this.#byKey?.delete(key);
       const last = this.#keys.pop() as string;
       if (last === key) continue;
       this.#keys[row] = last;
-      this.#byKey.set(last, row);
+      this.#byKey?.set(last, row);
       move(this.#keys.length, row);
     }
   }

@@ -79,15 +79,23 @@ export class Link<T> {
     } catch (error) {
       return asHostError(error);
     }
-    const life = new AbortController();
-    const stop = () => life.abort(signal.reason);
+    const { whileOpen } = this.#options;
+    // Made only for somebody who listens: it is most of what a link holds.
+    const life = whileOpen && new AbortController();
+    let stop = () => {};
+    const stopped = new Promise<unknown>((resolve) => {
+      stop = () => {
+        life?.abort(signal.reason);
+        resolve(signal.reason);
+      };
+    });
     signal.addEventListener('abort', stop, { once: true });
     if (signal.aborted) stop();
     try {
       this.#set({ status: 'open', value: opened.value });
-      const beside = this.#options.whileOpen?.(opened.value, life.signal);
-      const cause = await Promise.race([opened.closed, aborted(life.signal)]);
-      life.abort(cause);
+      const beside = life && whileOpen(opened.value, life.signal);
+      const cause = await Promise.race([opened.closed, stopped]);
+      life?.abort(cause);
       await beside;
       return asHostError(cause);
     } finally {
@@ -115,11 +123,4 @@ export class Link<T> {
     this.#state = state;
     this.#options.onChange();
   }
-}
-
-function aborted(signal: AbortSignal): Promise<unknown> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve(signal.reason);
-    else signal.addEventListener('abort', () => resolve(signal.reason), { once: true });
-  });
 }

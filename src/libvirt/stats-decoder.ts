@@ -3,11 +3,12 @@
 // array: it hashes nothing and makes no string and, but for one small object a domain, no object (stats-record.ts). Counters
 // become the nearest double, without BigInt. Names and units stay libvirt's own (ns, KiB, bytes). It refuses to interpret: a
 // field that it does not know is kept in `other`.
+import { recurring } from '../core/recurring.js';
 import { type DomainRef, domainsMax } from './procedures.js';
-import { DecodedStats, type DomainStats } from './stats.js';
-import { fieldNamed } from './stats-field.js';
+import { DecodedStats, type DomainStats, type KnownDomain } from './stats.js';
+import { type Field, fieldNamed } from './stats-field.js';
 import { type Layout, type LayoutField, LayoutLearner } from './stats-layout.js';
-import { int, string, struct, typedParamNumber, uuid } from './wire/codec.js';
+import { hexDigits, int, string, struct, typedParamNumber, uuid } from './wire/codec.js';
 import { protocolError, XdrReader } from './wire/xdr.js';
 
 /** In one reply, over all its domains. */
@@ -19,39 +20,45 @@ const recordBytesMin = 28;
 /** Of an array of figures that is made because the last one is full. */
 const figuresRoomMin = 512;
 
-/** How something was written on the wire. */
-type Words = readonly number[];
-
-/** What came the last time for one domain, to compare with. `position`: where in the reply. */
-type Memory = {
-  readonly domain: DomainRef;
-  readonly words: Words;
-  position: number;
-  layout: Layout | undefined;
-  texts: readonly string[];
-};
-
 type Budget = { fields: number; elements: number };
 
 const domainCodec = struct<DomainRef>({ name: string, uuid, id: int });
 const twoTo32 = 4_294_967_296;
+/** Of a domain of which nothing can be foretold. */
+const noLayout: Layout = {
+  words: new Int32Array(0),
+  fields: [],
+  figures: 0,
+  texts: 0,
+  groups: new Map(),
+  lists: new Map(),
+  elements: 0,
+  isRegular: true,
+};
+const noTexts: readonly string[] = Object.freeze([]);
+
 /** One per connection: what it remembers of domains belongs to one host. */
 export class DomainStatsDecoder {
-  #memories: Memory[] = [];
+  /** What came the last time for each domain, to compare with; in the order of that reply. */
+  #known: KnownDomain[] = [];
   /** In the last reply. */
   #figures = 0;
 
   /** Throws PROTOCOL_ERROR when the payload makes no sense; nothing it returns shares memory with the payload. */
   decode(payload: Buffer): DomainStats[] {
     const reader = new XdrReader(payload);
-    const recall = new Recall(this.#memories);
+    const recall = new Recall(this.#known);
     const budget: Budget = { fields: replyFieldsMax, elements: replyElementsMax };
     const room = new FiguresRoom(this.#figures);
-    const all: DomainStats[] = [];
-    for (let left = reader.count(recordBytesMin, domainsMax); left > 0; left--) {
-      all.push(decodeRecord(reader, recall.next(reader), { budget, room }));
+    const count = reader.count(recordBytesMin, domainsMax);
+    const all = new Array<DomainStats>(count);
+    for (let index = 0; index < count; index++) {
+      const known = decodeRecord(reader, recall.next(reader), { budget, room });
+      all[index] = new DecodedStats(known, room.figures, room.at);
+      room.take(known.layout.figures);
+      recall.remember(known);
     }
-    this.#memories = recall.seen;
+    this.#known = recall.seen();
     this.#figures = room.taken;
     return all;
   }
@@ -82,31 +89,25 @@ class FiguresRoom {
   }
 }
 
+/** Reads the figures into the next free room; what it returns is `before` where nothing else has changed. */
 function decodeRecord(
   reader: XdrReader,
-  memory: Memory,
+  before: KnownDomain,
   { budget, room }: { budget: Budget; room: FiguresRoom },
-): DomainStats {
+): KnownDomain {
   const count = reader.count(paramBytesMin, budget.fields);
   budget.fields -= count;
-  const { layout } = memory;
-  if (layout?.fields.length === count && layout.elements <= budget.elements) {
+  const { domain, layout, texts: lastTexts } = before;
+  if (layout.fields.length === count && layout.elements <= budget.elements) {
     const start = reader.position;
-    const texts = readAsBefore(reader, layout, memory.texts, room);
+    const texts = readAsBefore(reader, layout, lastTexts, room);
     if (texts !== undefined) {
-      memory.texts = texts;
       budget.elements -= layout.elements;
-      return keep(memory.domain, layout, texts, room);
+      return texts === lastTexts ? before : { domain, layout, texts };
     }
     reader.seek(start);
   }
-  return readAnew(reader, count, memory, { budget, room });
-}
-
-function keep(domain: DomainRef, layout: Layout, texts: readonly string[], room: FiguresRoom): DomainStats {
-  const stats = new DecodedStats(domain, layout, room.figures, room.at, texts);
-  room.take(layout.figures);
-  return stats;
+  return readAnew(reader, count, domain, { budget, room });
 }
 
 /**
@@ -148,24 +149,24 @@ function readAsBefore(
   return texts;
 }
 
-/** Reads whatever there is, and remembers its layout for the next time. */
+/** Reads whatever there is, and learns its layout for the next time. */
 function readAnew(
   reader: XdrReader,
   count: number,
-  memory: Memory,
+  domain: DomainRef,
   { budget, room }: { budget: Budget; room: FiguresRoom },
-): DomainStats {
+): KnownDomain {
   const learner = new LayoutLearner();
   const read: (number | string)[] = [];
   for (let index = 0; index < count; index++) {
     const field = fieldNamed(reader.string());
     const type = reader.uint();
-    read.push(type === typedParamNumber.string ? reader.string() : numberOf(reader, type));
+    read.push(type === typedParamNumber.string ? textOf(field, reader) : numberOf(reader, type));
     const elements = learner.see(field, type);
     if (elements > budget.elements) throw protocolError('a reply with too many devices');
     budget.elements -= elements;
   }
-  const { layout, isRegular } = learner.layout();
+  const layout = learner.layout();
   room.reserve(layout.figures);
   const texts = new Array<string>(layout.texts);
   for (const [index, { slot }] of layout.fields.entries()) {
@@ -173,41 +174,84 @@ function readAnew(
     if (typeof value === 'string') texts[slot] = value;
     else if (value !== undefined) room.figures[room.at + slot] = value;
   }
-  memory.layout = isRegular ? layout : undefined;
-  memory.texts = isRegular ? texts : [];
-  return keep(memory.domain, layout, texts, room);
+  return { domain, layout, texts };
 }
 
-/** Finds what is remembered of the next domain: nearly always the one that followed last time. */
+/** Names and modes are those of other VMs, too; paths are not. */
+function textOf({ key }: Field, reader: XdrReader): string {
+  const text = reader.string();
+  return key === 'path' ? text : recurring(text);
+}
+
+/** Finds what is known of the next domain: nearly always it is the one that followed last time. */
 class Recall {
-  /** In the order of this reply: the memories for the next one. */
-  readonly seen: Memory[] = [];
-  readonly #before: readonly Memory[];
+  readonly #before: readonly KnownDomain[];
+  /** For the next reply, in the order of this one; `#before` itself as long as it is the same. */
+  #seen: KnownDomain[];
+  #count = 0;
+  /** In `#before`. */
   #predicted = 0;
-  #byKey: Map<string, Memory> | undefined;
+  #byKey: Map<string, number> | undefined;
 
-  constructor(before: readonly Memory[]) {
+  constructor(before: KnownDomain[]) {
     this.#before = before;
+    this.#seen = before;
   }
 
-  next(reader: XdrReader): Memory {
-    let memory = this.#before[this.#predicted];
-    if (memory === undefined || !reader.skipWords(memory.words)) memory = this.#find(reader);
-    this.#predicted = memory.position + 1;
-    memory.position = this.seen.length;
-    this.seen.push(memory);
-    return memory;
-  }
-
-  #find(reader: XdrReader): Memory {
-    const start = reader.position;
+  next(reader: XdrReader): KnownDomain {
+    const expected = this.#before[this.#predicted];
+    if (expected !== undefined && skipDomain(reader, expected.domain)) {
+      this.#predicted++;
+      return expected;
+    }
     const domain = Object.freeze(domainCodec.read(reader));
-    this.#byKey ??= new Map(this.#before.map((memory) => [keyOf(memory.domain), memory]));
-    const known = this.#byKey.get(keyOf(domain));
-    if (known) return known;
-    const words = reader.wordsSince(start).slice();
-    return { domain, words, position: this.#before.length, layout: undefined, texts: [] };
+    this.#byKey ??= new Map(this.#before.map((known, index) => [keyOf(known.domain), index]));
+    const index = this.#byKey.get(keyOf(domain)) ?? this.#before.length;
+    this.#predicted = index + 1;
+    return this.#before[index] ?? unknown(domain);
   }
+
+  /** To be called after each `next`, with what is known of that domain now. */
+  remember(known: KnownDomain): void {
+    const worthIt = known.layout.isRegular ? known : unknown(known.domain);
+    if (this.#seen === this.#before && this.#before[this.#count] !== worthIt)
+      this.#seen = this.#before.slice(0, this.#count);
+    if (this.#seen !== this.#before) this.#seen.push(worthIt);
+    this.#count++;
+  }
+
+  seen(): KnownDomain[] {
+    return this.#count === this.#seen.length ? this.#seen : this.#seen.slice(0, this.#count);
+  }
+}
+
+function unknown(domain: DomainRef): KnownDomain {
+  return { domain, layout: noLayout, texts: noTexts };
+}
+
+/** Reads the next domain if it is `expected`, else reads nothing. */
+function skipDomain(reader: XdrReader, { name, uuid, id }: DomainRef): boolean {
+  const start = reader.position;
+  const isNamedSo = reader.skipAscii(name) || reader.string() === name;
+  if (isNamedSo && skipUuid(reader, uuid) && reader.int() === id) return true;
+  reader.seek(start);
+  return false;
+}
+
+const uuidBytes = 16;
+
+/** `expected`: as the codec makes it. */
+function skipUuid(reader: XdrReader, expected: string): boolean {
+  if (reader.remaining < uuidBytes) return false;
+  const { view, position } = reader;
+  let char = 0;
+  for (let at = position; at < position + uuidBytes; at++, char += 2) {
+    const byte = view.getUint8(at);
+    if (expected[char] === '-') char++;
+    if (hexDigits[byte >> 4] !== expected[char] || hexDigits[byte & 15] !== expected[char + 1]) return false;
+  }
+  reader.seek(position + uuidBytes);
+  return true;
 }
 
 function keyOf({ name, uuid, id }: DomainRef): string {

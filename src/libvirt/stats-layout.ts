@@ -38,6 +38,8 @@ export type Layout = {
   lists: ReadonlyMap<ListGroup, readonly (RecordView | undefined)[]>;
   /** Of all lists, skipped ones included. */
   elements: number;
+  /** Worth to be remembered. */
+  isRegular: boolean;
 };
 
 const shared = new Map<string, Layout>();
@@ -57,16 +59,15 @@ export class LayoutLearner {
     return Math.max(0, field.index + 1 - size);
   }
 
-  /** `isRegular`: worth to be remembered. */
-  layout(): { layout: Layout; isRegular: boolean } {
+  layout(): Layout {
     const isRegular =
       this.#seen.length <= fieldsMax &&
       this.#seen.every(({ field }) => field.name.length <= fieldCharsRememberedMax);
-    if (!isRegular) return { layout: layoutOf(this.#seen, this.#sizes), isRegular };
+    if (!isRegular) return layoutOf(this.#seen, this.#sizes, isRegular);
     const key = this.#seen.map(({ field, type }) => `${type}${field.name}`).join('\n');
-    const layout = shared.get(key) ?? layoutOf(this.#seen, this.#sizes);
+    const layout = shared.get(key) ?? layoutOf(this.#seen, this.#sizes, isRegular);
     if (!shared.has(key)) share(key, layout);
-    return { layout, isRegular };
+    return layout;
   }
 }
 
@@ -86,6 +87,7 @@ type Plan = { field: Field; slots: Map<string, Slot> };
 function layoutOf(
   seen: readonly { field: Field; type: number }[],
   sizes: ReadonlyMap<ListGroup, number>,
+  isRegular: boolean,
 ): Layout {
   const writer = new XdrWriter();
   const fields: LayoutField[] = [];
@@ -106,7 +108,8 @@ function layoutOf(
   }
   const reader = new XdrReader(writer.finish());
   reader.rest();
-  return { words: Int32Array.from(reader.wordsSince(0)), fields, ...next, ...viewsOf(plans, sizes) };
+  const words = Int32Array.from(reader.wordsSince(0));
+  return { words, fields, ...next, ...viewsOf(plans, sizes), isRegular };
 }
 
 function viewsOf(

@@ -97,26 +97,25 @@ export const statsFlag = { nowait: 0x2000_0000, backing: 0x4000_0000, enforce: 0
 const none: StatRecord = Object.freeze({});
 const noRecords = Object.freeze([]) as unknown as StatRecord[];
 
-/** Of a domain whose figures are in `figures` from `figuresAt` on, as `layout` says. */
+/** What of a domain is the same from reply to reply, and held once. */
+export type KnownDomain = Readonly<{ domain: DomainRef; layout: Layout; texts: readonly string[] }>;
+
+/** Of a domain whose figures are in `figures` from `figuresAt` on, as its layout says. There is one for each VM and poll. */
 export class DecodedStats implements DomainStats {
-  readonly domain: DomainRef;
-  readonly #layout: Layout;
+  /** Whoever judges it says so here: one more property on each of so many objects would take a table of its own. */
+  busy: boolean | undefined = undefined;
+  readonly #known: KnownDomain;
   readonly #figures: Float64Array;
   readonly #figuresAt: number;
-  readonly #texts: readonly string[];
 
-  constructor(
-    domain: DomainRef,
-    layout: Layout,
-    figures: Float64Array,
-    figuresAt: number,
-    texts: readonly string[],
-  ) {
-    this.domain = domain;
-    this.#layout = layout;
+  constructor(known: KnownDomain, figures: Float64Array, figuresAt: number) {
+    this.#known = known;
     this.#figures = figures;
     this.#figuresAt = figuresAt;
-    this.#texts = texts;
+  }
+
+  get domain(): DomainRef {
+    return this.#known.domain;
   }
 
   get state(): StateStats {
@@ -168,24 +167,24 @@ export class DecodedStats implements DomainStats {
   }
 
   toJSON(): object {
-    const { state, cpu, balloon, vcpu, vcpus, nets, blocks, iothreads, perf, memory, dirtyrate, other } =
-      this;
+    const { domain, state, cpu, balloon, vcpu, vcpus, nets, blocks } = this;
+    const { iothreads, perf, memory, dirtyrate, other, busy } = this;
     return {
-      ...this,
-      ...{ state, cpu, balloon, vcpu, vcpus, nets, blocks, iothreads, perf, memory, dirtyrate, other },
+      ...{ domain, busy, state, cpu, balloon, vcpu, vcpus, nets, blocks },
+      ...{ iothreads, perf, memory, dirtyrate, other },
     };
   }
 
   #group(group: RecordGroup): StatRecord {
-    return this.#record(this.#layout.groups.get(group));
+    return this.#record(this.#known.layout.groups.get(group));
   }
 
   #list(group: ListGroup): StatRecord[] {
-    return this.#layout.lists.get(group)?.map((view) => this.#record(view)) ?? noRecords;
+    return this.#known.layout.lists.get(group)?.map((view) => this.#record(view)) ?? noRecords;
   }
 
   #record(view: RecordView | undefined): StatRecord {
     if (view === undefined) return none;
-    return recordOf(view, this.#figures, this.#figuresAt, this.#texts);
+    return recordOf(view, this.#figures, this.#figuresAt, this.#known.texts);
   }
 }

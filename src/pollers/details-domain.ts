@@ -1,7 +1,7 @@
 // What the details poll keeps of a VM's definition: identity and limits. XML comes from hosts: what is kept is bounded in
 // length and number, and copied, so that no whole document stays in memory behind a name. It refuses to guess: what the
 // definition leaves out is absent.
-import { recurring } from '../core/recurring.js';
+import { recurring, recurringRecord } from '../core/recurring.js';
 import { childOf, childrenOf, parseXml, textOf, type XmlElement } from '../libvirt/xml.js';
 
 /** Of one kind, in one VM. */
@@ -78,12 +78,12 @@ export type NovaDetails = {
 };
 
 export type DomainDetails = {
-  os: { type?: string | undefined; arch?: string | undefined; machine?: string | undefined };
+  os: Readonly<{ type?: string | undefined; arch?: string | undefined; machine?: string | undefined }>;
   nova?: NovaDetails | undefined;
   disks: DiskDetails[];
   interfaces: InterfaceDetails[];
   /** Absent where the VM has no balloon. `periodS`: 0 = the guest's memory is not asked for. */
-  balloon?: { periodS: number } | undefined;
+  balloon?: Readonly<{ periodS: number }> | undefined;
 };
 
 /** Throws PROTOCOL_ERROR where it is no XML, or too much of it. */
@@ -92,11 +92,11 @@ export function readDomainDetails(xml: string): DomainDetails {
   const devices = childOf(root, 'devices');
   const os = childOf(root, 'os', 'type');
   return {
-    os: {
+    os: recurringRecord({
       type: word(os?.text.trim()),
       arch: word(os?.attributes.arch),
       machine: word(os?.attributes.machine),
-    },
+    }),
     nova: novaOf(childOf(root, 'metadata')),
     disks: firstOf(childrenOf(devices, 'disk')).map(diskOf),
     interfaces: firstOf(childrenOf(devices, 'interface')).map(interfaceOf),
@@ -180,7 +180,7 @@ function inNamespace(element: XmlElement | undefined, name: string): XmlElement 
 
 function balloonOf(balloon: XmlElement | undefined): DomainDetails['balloon'] {
   if (!balloon || balloon.attributes.model === 'none') return undefined;
-  return { periodS: whole(childOf(balloon, 'stats')?.attributes.period) ?? 0 };
+  return recurringRecord({ periodS: whole(childOf(balloon, 'stats')?.attributes.period) ?? 0 });
 }
 
 function whole(text: string | undefined): number | undefined {

@@ -125,7 +125,11 @@ async function loadFile(file: string): Promise<CachedFile | undefined> {
         outcome: 'not-sent',
       });
     }
-    const loaded = { stamp, text: parseKnownHosts(await readFile(file, 'utf8'), file), byName: new Map() };
+    const text = await readFile(file, 'utf8');
+    // Hosts connect many at a time: another may have parsed it meanwhile, and each keeps what it has as long as it is connected.
+    const meanwhile = cache.get(file);
+    if (meanwhile?.stamp === stamp) return meanwhile;
+    const loaded = { stamp, text: parseKnownHosts(text, file), byName: new Map() };
     if (cache.size >= filesCachedMax) cache.clear();
     cache.set(file, loaded);
     return loaded;

@@ -83,19 +83,6 @@ export class XdrReader {
     return this.#bytes.toString('utf8', at, at + length);
   }
 
-  /** Reads the next words if they are `expected`, else reads nothing: the cheapest way to meet the same bytes again. */
-  skipWords(expected: readonly number[]): boolean {
-    const at = this.#at;
-    const size = expected.length * 4;
-    if (size > this.#bytes.length - at) return false;
-    const view = this.#view;
-    for (let offset = 0, index = 0; offset < size; offset += 4, index++) {
-      if (view.getInt32(at + offset) !== expected[index]) return false;
-    }
-    this.#at = at + size;
-    return true;
-  }
-
   /** Reads the next string if it is `expected` and plain ASCII, else reads nothing. */
   skipAscii(expected: string): boolean {
     const at = this.#at;
@@ -110,7 +97,7 @@ export class XdrReader {
     return true;
   }
 
-  /** For `skipWords`: what was read since `position` was `start`. */
+  /** What was read since `position` was `start`. */
   wordsSince(start: number): number[] {
     const words: number[] = [];
     for (let at = start; at < this.#at; at += 4) words.push(this.#view.getInt32(at));

@@ -23,6 +23,26 @@ describe('rows', () => {
     }
   });
 
+  it('are found whether they are few or many, in whatever order they are asked for', () => {
+    for (const most of [40, 255, 256, 257, 600]) {
+      const rows = new Rows();
+      const rowOf = new Map<string, number>();
+      for (let round = 0; round < 12; round++) {
+        const keys = Array.from({ length: most }, (_, index) => `${(index * 7 + round * 13) % (most + 20)}`);
+        for (const key of keys) if (rows.of(key) === undefined) rowOf.set(key, rows.add(key));
+        for (const key of [...keys, ...keys.toReversed(), 'absent'])
+          expect(rows.of(key)).toBe(rowOf.get(key));
+        const kept = new Set(keys.filter((_, index) => index % (round + 2) > 0));
+        rows.retain(kept, (from, to) => {
+          for (const [key, row] of rowOf) if (row === from && kept.has(key)) rowOf.set(key, to);
+        });
+        for (const key of rowOf.keys()) if (!kept.has(key)) rowOf.delete(key);
+        expect(rows.count).toBe(kept.size);
+        for (const key of keys) expect(rows.of(key)).toBe(rowOf.get(key));
+      }
+    }
+  });
+
   it('take no more room than twice what they need, and are not copied at each new one', () => {
     const first = fitted(new Uint16Array(0), 3, 1_000, 7);
     expect(first).toHaveLength(3_000);

@@ -160,6 +160,20 @@ describe('DomainStatsDecoder', () => {
     }
   });
 
+  it('knows a domain again by its name, UUID and id together', () => {
+    const of = (dom: DomainRef) =>
+      decoder.decode(encode([{ dom, params: [param('cpu.time=1')] }]))[0]?.domain;
+    for (const name of ['a', 'größe']) {
+      const first = of(guest(name));
+      expect(of(guest(name))).toBe(first);
+      for (const uuid of ['7695eb01-f6a4-8304-79aa-97f2502e193f', '6695eb01-f6a4-8304-79aa-97f2502e193e']) {
+        expect(of({ ...guest(name), uuid })).toEqual({ ...guest(name), uuid });
+      }
+      expect(of({ ...guest(name), id: 2 })).toEqual({ ...guest(name), id: 2 });
+      expect(of(guest(`${name}b`))).toEqual(guest(`${name}b`));
+    }
+  });
+
   it('never keeps a figure that is gone', () => {
     decode(['balloon.current=1', 'balloon.rss=2']);
     expect(decode(['balloon.current=1'])[0]?.balloon).toEqual({ current: 1 });

@@ -238,6 +238,14 @@ describe('the files', () => {
     expect(known.check('kvm-1', 22, keyAt(0).blob).standing).toBe('mismatch');
   });
 
+  it('are held once for all who load them at the same time', async () => {
+    const file = write(`kvm-1 ${keyAt(0).text}\n`, 'at-once');
+    const loaded = await Promise.all(Array.from({ length: 8 }, () => KnownHosts.load([file])));
+    const entries = loaded.map((known) => known.check('kvm-1', 22, keyAt(0).blob).entry);
+    expect(entries[0]).toMatchObject({ file, line: 1 });
+    expect(new Set(entries).size).toBe(1);
+  });
+
   it('may be missing, and are named then; one that cannot be read is an error', async () => {
     const absent = join(dir, 'absent');
     expect((await KnownHosts.load([absent])).missing).toEqual([absent]);
