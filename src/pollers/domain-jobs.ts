@@ -36,9 +36,9 @@ export type DomainJobsSample = {
   round?: number;
 };
 
-/** VMs without a job that are asked in one poll: these many, or an eighth of them when that is more. */
-const idleAskedMin = 8;
-const idleRounds = 8;
+/** VMs without a job that are asked in one poll: these many, twice what may be under way, or a ninth of them when that is more. */
+const idleAskedMin = 6;
+const idleRounds = 9;
 const noJob = 0;
 /** For all that have none: what libvirt says beside its kind are figures of nothing. */
 const idle: DomainJob = Object.freeze({

@@ -28,8 +28,7 @@ export async function readFilesystems(
   problems: Problems,
   context: PollContext,
 ): Promise<Filesystem[] | undefined> {
-  // Of the process that serves the files: /proc/1/mounts is closed to it, and statvfs sees what it sees.
-  const mounts = await reader.parsed('/proc/self/mounts', parseMounts);
+  const mounts = await readMounts(reader);
   if (!mounts) return undefined;
   const counted = mounts.filter(isCounted);
   if (counted.length > filesystemsMax) {
@@ -39,6 +38,11 @@ export async function readFilesystems(
     counted.slice(0, filesystemsMax).map((mount) => measure(mount, files, problems, context)),
   );
   return measured.filter((filesystem) => filesystem !== undefined);
+}
+
+/** Of the process that serves the files: /proc/1/mounts is closed to it, and statvfs sees what it sees. */
+export function readMounts(reader: PartReader): Promise<Mount[] | undefined> {
+  return reader.parsed('/proc/self/mounts', parseMounts);
 }
 
 export function isCounted({ fstype, mountpoint }: Mount): boolean {

@@ -1,6 +1,6 @@
 // Reads the files of a host for one collector, each to its parser, and knows what an error means for the poll: an absent file
 // is an absent part, an unreadable one a problem, and a connection that broke the end of the poll. A file that several
-// collectors want is read once a poll.
+// collectors want is read once a poll; attributes that the last poll read are asked for at once, before anybody wants them.
 import { HostError } from '../core/errors.js';
 import type { ReadOptions } from '../ssh/file-reader.js';
 import type { HostFiles } from './poller.js';
@@ -18,6 +18,9 @@ type Parse<T> = (text: string, problem: Problem) => T;
 /** A file of this poll; `troubled` is known when it has been read. */
 type Shared = { reading: Promise<unknown>; troubled: boolean };
 
+/** An attribute of this poll; `isWanted` when a collector has asked for it. */
+type SharedAttribute = { reading: Promise<string | undefined>; isWanted: boolean };
+
 /** What all collectors of one poll share. */
 export class PollReads {
   readonly files: HostFiles;
@@ -28,6 +31,8 @@ export class PollReads {
   /** Attributes that are read in each poll, and others. */
   readonly often: ReadOptions;
   readonly once: ReadOptions;
+  /** Of those that are read in each poll, by path. */
+  readonly #attributes = new Map<string, SharedAttribute>();
 
   constructor(files: HostFiles, problems: Problems, signal: AbortSignal) {
     this.files = files;
@@ -35,6 +40,32 @@ export class PollReads {
     this.file = { bytesMax: fileBytesMax, timeoutMs: readTimeoutMs, signal };
     this.often = { bytesMax: attributeBytesMax, timeoutMs: readTimeoutMs, signal };
     this.once = { ...this.often, once: true };
+  }
+
+  /** Asks for attributes that will be wanted, so that they come with what is asked for first. */
+  ahead(paths: Iterable<string>): void {
+    // Who wants one hears of its error.
+    for (const path of paths) this.#attribute(path).reading.catch(() => undefined);
+  }
+
+  attribute(path: string): Promise<string | undefined> {
+    const shared = this.#attribute(path);
+    shared.isWanted = true;
+    return shared.reading;
+  }
+
+  /** Attributes that were wanted in this poll, and will be in the next. */
+  *wanted(): Generator<string, void, void> {
+    for (const [path, { isWanted }] of this.#attributes) if (isWanted) yield path;
+  }
+
+  #attribute(path: string): SharedAttribute {
+    const known = this.#attributes.get(path);
+    if (known) return known;
+    const reading = this.files.parsed(path, this.often, withoutNewline).catch(absent);
+    const shared = { reading, isWanted: false };
+    this.#attributes.set(path, shared);
+    return shared;
   }
 }
 
@@ -80,9 +111,8 @@ export class PartReader {
    * for what their device does not have. `often`: its file is kept open for the next poll.
    */
   attribute(path: string, { often = false } = {}): Promise<string | undefined> {
-    return this.#poll.files
-      .parsed(path, often ? this.#poll.often : this.#poll.once, withoutNewline)
-      .catch(absent);
+    if (often) return this.#poll.attribute(path);
+    return this.#poll.files.parsed(path, this.#poll.once, withoutNewline).catch(absent);
   }
 
   /** Those of the names in a directory that match, in their order; undefined when there is no such directory. */

@@ -24,6 +24,8 @@ export class Rare {
   readonly #pieces = new Map<string, Piece>();
   /** By kind, in this poll. */
   readonly #refreshes = new Map<string, number>();
+  /** Paths of what is read in each poll, as the last one that was complete wanted them. */
+  #often: readonly string[] = [];
   #poll = 0;
   #nowMs = 0;
   #everyMs = 0;
@@ -63,8 +65,13 @@ export class Rare {
     return value;
   }
 
+  get often(): readonly string[] {
+    return this.#often;
+  }
+
   /** The poll is complete: what it did not want is no longer there on the host. */
-  end(): void {
+  end(often: Iterable<string>): void {
+    this.#often = [...often];
     for (const [key, { poll }] of this.#pieces) if (poll < this.#poll) this.#pieces.delete(key);
   }
 

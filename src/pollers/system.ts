@@ -6,6 +6,7 @@ import { setMaxListeners } from 'node:events';
 import { type CollectorName, collectorNames } from '../inventory/collectors.js';
 import type { CollectorRun, Kernel, SystemFigures } from './collect.js';
 import { collectors } from './collectors.js';
+import { readMounts } from './filesystems.js';
 import { PartReader, PollReads } from './part-reader.js';
 import type { HostFiles, PollContext, Poller } from './poller.js';
 import { Problems } from './problems.js';
@@ -53,11 +54,14 @@ export const systemPoller: Poller<SystemSample> = {
     const reads = new PollReads(readers.files(), problems, signal);
     const rare = await rareOf(reads, previous?.rare);
     rare.begin({ clock, everyMs: host.poll.detailsMs });
+    reads.ahead(rare.often);
     const wanted = host.poll.collectors ?? collectorNames;
+    // What comes last need not wait for the list of what it asks.
+    if (wanted.includes(last)) readMounts(new PartReader(reads)).catch(() => undefined);
     const first = wanted.filter((name) => name !== last);
     const parts = await Promise.all(first.map((name) => run(name, reads, rare, context)));
     if (wanted.includes(last)) parts.push(await run(last, reads, rare, context));
-    rare.end();
+    rare.end(reads.wanted());
     const { cpus, counts, ...figures } = merged(parts.map(({ figures }) => figures));
     return {
       pressure: {},

@@ -172,7 +172,7 @@ function keepsHandle(path: string, { once }: ReadOptions): boolean {
 
 /** Of stat(2). */
 const [fileTypeMask, socketType] = [0o170000, 0o140000];
-const operationsMax = 32;
+const operationsMax = 64;
 const missingForMs = 5 * 60_000;
 const missingMax = 1024;
 /** A path that made two sessions in a row hang is left alone this long. */

@@ -113,13 +113,13 @@ function hasChanged(kept: NetClass, { operstate, changes }: Changes): boolean {
 
 async function readDevice(reader: PartReader, device: string): Promise<NetClass | undefined> {
   const file = (name: string) => reader.attribute(`/sys/class/net/${device}/${name}`);
-  const operstate = await file('operstate');
-  if (operstate === undefined) return undefined;
-  const [decimals, hexes, [address, broadcast, duplex, ifalias]] = await Promise.all([
+  const [operstate, decimals, hexes, [address, broadcast, duplex, ifalias]] = await Promise.all([
+    file('operstate'),
     Promise.all(decimalFields.map(async (name) => [name, integer(await file(name))] as const)),
     Promise.all(hexFields.map(async (name) => [name, hex(await file(name))] as const)),
     Promise.all(['address', 'broadcast', 'duplex', 'ifalias'].map(file)),
   ]);
+  if (operstate === undefined) return undefined;
   return {
     device,
     values: Object.fromEntries([...decimals, ...hexes].filter(([, value]) => value !== undefined)),
