@@ -35,6 +35,7 @@ const ours = [
   '--expose-gc',
   // Where room for young objects (MiB) is as large as what the few old ones of so small a process may grow by, V8 never stops marking.
   '--max-semi-space-size=4',
+  '--single-threaded-gc',
   '--import',
   'tsx',
   fileURLToPath(new URL('peers/ours.ts', import.meta.url)),
