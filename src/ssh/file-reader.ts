@@ -60,6 +60,10 @@ export function fileMissing(host: string, path: string): HostError {
   }
 }
 
+export function isMissing(error: unknown): boolean {
+  return error instanceof HostError && error.code === 'FILE_MISSING';
+}
+
 export function fileTooLarge(host: string, path: string, bytesMax: number): HostError {
   return new HostError('FILE_ERROR', { host, message: `${path}: larger than ${bytesMax} bytes` });
 }

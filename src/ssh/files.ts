@@ -11,6 +11,7 @@ import {
   type FilesystemStats,
   fileLimits,
   fileMissing,
+  isMissing,
   type ReadOptions,
   readerClosed,
 } from './file-reader.js';
@@ -150,10 +151,6 @@ class Operation implements Wait, Reader {
 
 function timeoutOf({ timeoutMs = fileLimits.fileTimeoutMs }: ReadOptions): number {
   return timeoutMs;
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof HostError && error.code === 'FILE_MISSING';
 }
 
 const settled = Promise.resolve();

@@ -4,6 +4,7 @@
 import type { Duplex } from 'node:stream';
 import { HostError } from '../core/errors.js';
 import type { SshConnection } from './connection.js';
+import { isMissing } from './file-reader.js';
 import type { SftpFileReader } from './files.js';
 import { limits } from './target.js';
 
@@ -158,7 +159,6 @@ async function lookAt(
     if (!isSocket) return { path, state: 'other' };
     return { path, state: (mode & writableByAll) !== 0 ? 'open-to-all' : 'guarded' };
   } catch (error) {
-    const missing = error instanceof HostError && error.code === 'FILE_MISSING';
-    return { path, state: missing ? 'missing' : 'guarded' };
+    return { path, state: isMissing(error) ? 'missing' : 'guarded' };
   }
 }

@@ -10,6 +10,7 @@ import {
   fileLimits,
   fileMissing,
   fileTooLarge,
+  isMissing,
   type ReadOptions,
   readerClosed,
   tooManyEntries,
@@ -61,7 +62,7 @@ export class LocalFileReader implements FileReader {
 
   async parsed<T>(path: string, o: ReadOptions, parse: (text: string) => T): Promise<T | undefined> {
     const text = await this.read(path, o).catch((error: unknown) => {
-      if (error instanceof HostError && error.code === 'FILE_MISSING') return undefined;
+      if (isMissing(error)) return undefined;
       throw error;
     });
     return text === undefined ? undefined : parse(text);

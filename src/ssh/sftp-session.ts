@@ -151,11 +151,13 @@ export class SftpSession {
   }
 
   #evict(): void {
-    if (this.#handles.size <= handlesMax) return;
-    let oldest: [string, Handle] | undefined;
-    for (const one of this.#handles)
-      if (!one[1].inUse && (!oldest || one[1].usedAt < oldest[1].usedAt)) oldest = one;
-    if (oldest) this.#drop(...oldest);
+    while (this.#handles.size > handlesMax) {
+      let oldest: [string, Handle] | undefined;
+      for (const one of this.#handles)
+        if (!one[1].inUse && (!oldest || one[1].usedAt < oldest[1].usedAt)) oldest = one;
+      if (!oldest) return;
+      this.#drop(...oldest);
+    }
   }
 
   #open(path: string): Promise<string> {

@@ -44,6 +44,14 @@ describe('requests in flight', () => {
     expect(inFlight.get(3)).toBe(3);
   });
 
+  it('are given up when one of them is not answered while thousands behind it are', () => {
+    const inFlight = new InFlight<string>();
+    inFlight.add('never answered');
+    const answered = () => inFlight.delete(inFlight.add('answered'));
+    for (let n = 1; n < 16_384; n++) answered();
+    expect(answered).toThrow('never answered');
+  });
+
   it('are all gone after clear, and their ids are not given again', () => {
     const inFlight = new InFlight<string>();
     const old = inFlight.add('a');
