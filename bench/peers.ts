@@ -2,7 +2,7 @@
 // a real lab host with real QEMU guests and on simulated hosts. Prints tables and which bounds held; JSON goes beside. Ends with 1
 // when a bound did not hold. It counts CPU of clients only: what libvirtd and sshd need is the same for all.
 //   npm run bench:peers            (as root for the lab host and for packages that are missing; --help tells the rest)
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,7 +12,7 @@ import { raiseLab } from '../lab/lab.js';
 import { labPossible } from '../lab/possible.js';
 import { must } from '../lab/run.js';
 import { statsFlag, statsGroupsDefault } from '../src/libvirt/stats.js';
-import { simFleet } from '../src/sim/fleet.js';
+import { type SimFleet, simFleet } from '../src/sim/fleet.js';
 import type { Target } from './peers/client.js';
 import { type Commands, type Ground, type Memory, measureGround, measureMemory } from './peers/measure.js';
 import { peerCommands, versionOf } from './peers/needs.js';
@@ -27,24 +27,35 @@ const simHosts = 50;
 const memorySteps = 3;
 const guestStartMs = 180_000;
 const guestBootMs = 600_000;
-const labRounds = { connects: 2, polls: 20, warmConnects: 100, warmPolls: 1_000 };
-const simRounds = { connects: 20, polls: 10, warmConnects: 60, warmPolls: 600 };
+const labRounds = { connects: 2, polls: 20, settlingConnects: 150, settlingPolls: 60 };
+const simRounds = { connects: 20, polls: 10, settlingConnects: 150, settlingPolls: 10 };
 
-const ours = [
-  process.execPath,
+const root = fileURLToPath(new URL('..', import.meta.url));
+const flags = [
   '--expose-gc',
   // Where room for young objects (MiB) is as large as what the few old ones of so small a process may grow by, V8 never stops marking.
   '--max-semi-space-size=4',
   '--single-threaded-gc',
-  '--import',
-  'tsx',
-  fileURLToPath(new URL('peers/ours.ts', import.meta.url)),
+  '--use-largepages=silent',
 ];
 const say = (line: string) =>
   void process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${line}\n`);
 
+/** Our client compiled as the service is: tsx would have every function that is made named first. */
+async function built(dir: string): Promise<string[]> {
+  const out = join(dir, 'ours');
+  await must([join(root, 'node_modules/.bin/tsc'), '-p', join(root, 'bench/peers'), '--outDir', out]);
+  await symlink(join(root, 'node_modules'), join(out, 'node_modules'));
+  await copyFile(join(root, 'package.json'), join(out, 'package.json'));
+  return [process.execPath, ...flags, join(out, 'bench/peers/ours.js')];
+}
+
 /** A lab host with real guests. The C library's way runs a command there, so it gets a key of its own that may. */
-async function onLab(commands: Commands, guests: number, rounds: number, dir: string): Promise<Ground> {
+async function onLab(
+  commands: Commands,
+  { guests, rounds, warmOn }: { guests: number; rounds: number; warmOn: Target },
+  dir: string,
+): Promise<Ground> {
   say(`raising a host with ${guests} guests`);
   await using lab = await raiseLab({
     name: `bench-peers-${process.pid}`,
@@ -83,7 +94,7 @@ async function onLab(commands: Commands, guests: number, rounds: number, dir: st
     dir,
   };
   const c = commands.c && withKnownHosts(sshDir, commands.c);
-  return await measureGround({ ...commands, ...(c && { c }) }, target, { ...labRounds, rounds }, say);
+  return await measureGround({ ...commands, ...(c && { c }) }, target, { ...labRounds, rounds, warmOn }, say);
 }
 
 /** ssh takes known_hosts from the user's home alone, and libvirt cannot name another: this process sees ours there. */
@@ -94,32 +105,30 @@ function withKnownHosts(sshDir: string, command: readonly string[]): string[] {
 
 async function onSim(
   commands: Commands,
+  target: Target,
   rounds: number,
-  dir: string,
 ): Promise<Pick<Result, 'sim' | 'memory'>> {
-  const fleet = await simFleet({ hosts: simHosts, vms: simVms, seed: 1, dir: join(dir, 'sim') });
-  try {
-    const target: Target = {
-      ...asked,
-      hosts: fleet.hosts.map(({ address, port }) => ({ address, port })),
-      user: 'outrigger',
-      keyFile: fleet.pollKeyFile,
-      knownHosts: fleet.knownHostsFile,
-      via: 'forwarded',
-      dir,
-    };
-    say('simulated hosts: CPU');
-    const sim = await measureGround(commands, target, { ...simRounds, rounds }, say);
-    const memory: Record<string, Memory> = {};
-    for (const [name, command] of Object.entries(commands)) {
-      say(`simulated hosts: memory of ${name}`);
-      const steps = { steps: memorySteps, hosts: simHosts };
-      memory[name] = await measureMemory(name as keyof Commands, command, target, steps);
-    }
-    return { sim, memory };
-  } finally {
-    await fleet.close();
+  say('simulated hosts: CPU');
+  const sim = await measureGround(commands, target, { ...simRounds, rounds, warmOn: target }, say);
+  const memory: Record<string, Memory> = {};
+  for (const [name, command] of Object.entries(commands)) {
+    say(`simulated hosts: memory of ${name}`);
+    const steps = { steps: memorySteps, hosts: simHosts };
+    memory[name] = await measureMemory(name as keyof Commands, command, target, steps);
   }
+  return { sim, memory };
+}
+
+function simTarget(fleet: SimFleet, dir: string): Target {
+  return {
+    ...asked,
+    hosts: fleet.hosts.map(({ address, port }) => ({ address, port })),
+    user: 'outrigger',
+    keyFile: fleet.pollKeyFile,
+    knownHosts: fleet.knownHostsFile,
+    via: 'forwarded',
+    dir,
+  };
 }
 
 function machine(): Record<string, string> {
@@ -151,17 +160,22 @@ async function main(): Promise<number> {
     return 0;
   }
   const dir = await mkdtemp(join(tmpdir(), 'outrigger-bench-'));
+  let fleet: SimFleet | undefined;
   try {
-    const commands: Commands = { ours, ...peerCommands(dir, say) };
+    const commands: Commands = { ours: await built(dir), ...peerCommands(dir, say) };
+    fleet = await simFleet({ hosts: simHosts, vms: simVms, seed: 1, dir: join(dir, 'sim') });
+    const sim = simTarget(fleet, dir);
     const result: Result = { machine: machine(), memory: {} };
     const rounds = Number(values.rounds);
     const possible = labPossible();
+    const lab = { guests: Number(values.guests), rounds, warmOn: sim };
     if (values['no-lab']) say('no lab host: --no-lab');
     else if (!possible.ok) say(`no lab host: ${possible.why}`);
-    else result.lab = await onLab(commands, Number(values.guests), rounds, dir);
-    if (!values['no-sim']) Object.assign(result, await onSim(commands, rounds, dir));
+    else result.lab = await onLab(commands, lab, dir);
+    if (!values['no-sim']) Object.assign(result, await onSim(commands, sim, rounds));
     return await report(result, resolve(values.out));
   } finally {
+    await fleet?.close();
     await rm(dir, { recursive: true, force: true });
   }
 }

@@ -21,8 +21,12 @@ export type Target = {
   dir: string;
 };
 
-/** `connect`: so many more connections, over the hosts in turn. `poll`: so many times each connection. */
-export type Request = { do: 'connect' | 'poll' | 'close' | 'memory' | 'version'; times?: number };
+/** `connect`: so many more connections, over the hosts in turn, those of `to` if it is there. `poll`: so many times each connection. */
+export type Request = {
+  do: 'connect' | 'poll' | 'close' | 'memory' | 'version';
+  times?: number;
+  to?: Target;
+};
 
 /** `cpuMs`: user and system time of the client and its children meanwhile. The others: of all connections' last polls. */
 export type Answer = {

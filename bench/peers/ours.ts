@@ -15,10 +15,13 @@ type Connection = { host: Host; transport: Transport; client: LibvirtClient; sam
 
 const target: Target = JSON.parse(process.argv[2] ?? '');
 const connector = new SshConnector();
-const deps = { connector, knownHostsFile: target.knownHosts, clock: systemClock, log: silentLog };
+/** Nobody ends a poll early here. */
+const { signal } = new AbortController();
 let open: Connection[] = [];
 
-async function connect({ address, port }: Target['hosts'][number]): Promise<Connection> {
+async function connect(target: Target, index: number): Promise<Connection> {
+  const { address, port } = target.hosts[index % target.hosts.length] as Target['hosts'][number];
+  const deps = { connector, knownHostsFile: target.knownHosts, clock: systemClock, log: silentLog };
   const host: Host = {
     name: `${address}:${port}`,
     connection: 'ssh',
@@ -38,7 +41,6 @@ async function connect({ address, port }: Target['hosts'][number]): Promise<Conn
 
 async function poll(connection: Connection): Promise<void> {
   const { host, client } = connection;
-  const signal = AbortSignal.timeout(vmsPoller.timeoutMs);
   const readers = {
     libvirt: () => client,
     files: () => {
@@ -56,11 +58,11 @@ async function closeAll(): Promise<void> {
   open = [];
 }
 
-async function act({ do: what, times = 0 }: Request): Promise<Partial<Answer>> {
+async function act({ do: what, times = 0, to = target }: Request): Promise<Partial<Answer>> {
   switch (what) {
     case 'connect':
       for (let n = 0; n < times; n++) {
-        open.push(await connect(target.hosts[n % target.hosts.length] as Target['hosts'][number]));
+        open.push(await connect(to, n));
       }
       return {};
     case 'poll':

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --min-semi-space-size=32 --max-semi-space-size=32 --single-threaded-gc
+#!/usr/bin/env -S node --min-semi-space-size=32 --max-semi-space-size=32 --single-threaded-gc --use-largepages=silent
 // The bin. It checks the Node version before it loads anything that an old Node cannot, and refuses to do more: each
 // command is a file of its own, loaded when it is called. The first line gives young objects room (MiB): nearly all of what a
 // poll makes is gone with its end, and the garbage collector of a large fleet has less to do when it need not look at it earlier.

@@ -13,7 +13,7 @@ const lingerMs = 500;
  * The heap may outgrow what is alive by a quarter before it is cleaned, where V8 alone would let it grow to three times that; and pages
  * of it that are half empty are put together, where V8 alone leaves them as they are until memory runs out.
  */
-const heapFlags = ['--heap-growing-percent=25', '--optimize-for-size'];
+const heapFlags = ['--heap-growing-percent=20', '--optimize-for-size'];
 
 export async function run(env: Environment): Promise<number> {
   for (const flag of heapFlags) setFlagsFromString(flag);

@@ -1,9 +1,12 @@
-// What is sent to a host or to the store is small and much: those packets of one turn of the event loop leave together, in one system
-// call. It refuses to hold anything longer than that turn.
+// What is sent to a host or to the store is small and much: what is written at one time leaves together, in one system call. It
+// refuses to hold anything longer than a turn of the event loop.
 import type { Socket } from 'node:net';
 
-/** Returns the same socket, which from now on writes at the end of each turn. */
-export function batchWrites(socket: Socket): Socket {
+/** Once all that a packet from there has set off has run: what is asked of a host is mostly asked because it answered. */
+export const afterAnswer = (flush: () => void): void => queueMicrotask(() => process.nextTick(flush));
+
+/** Returns the same socket, which from now on writes when `later` calls back: by default at the end of each turn. */
+export function batchWrites(socket: Socket, later: (flush: () => void) => void = setImmediate): Socket {
   const write = socket.write.bind(socket) as Socket['write'];
   let waits = false;
   const flush = () => {
@@ -14,7 +17,7 @@ export function batchWrites(socket: Socket): Socket {
     if (!waits) {
       waits = true;
       socket.cork();
-      setImmediate(flush);
+      later(flush);
     }
     return write(...packet);
   }) as Socket['write'];

@@ -21,15 +21,39 @@ export function withDeadline<T>(
   work: (signal: AbortSignal) => Promise<T>,
   options: DeadlineOptions,
 ): Promise<T> {
-  const controller = new AbortController();
+  const ending = new Ending();
   return within(
-    () => work(controller.signal),
+    () => work(ending.signal),
     options,
-    (error) => controller.abort(error),
+    (error) => ending.end(error),
   );
 }
 
-/** As withDeadline, for work that needs no signal: one costs more than all else here. `onEnd`: told when the wait ended early. */
+/** The signal of work that may not ask for one: it is made when it is asked for, since one costs more than all else here. */
+export class Ending {
+  #controller: AbortController | undefined;
+  #ended: { reason: unknown } | undefined;
+
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.#ended) this.#controller.abort(this.#ended.reason);
+    }
+    return this.#controller.signal;
+  }
+
+  end(reason: unknown): void {
+    this.#ended ??= { reason };
+    this.#controller?.abort(reason);
+  }
+
+  /** Throws the reason once it has ended. */
+  check(): void {
+    if (this.#ended) throw this.#ended.reason;
+  }
+}
+
+/** As withDeadline, for work that needs no signal. `onEnd`: told when the wait ended early. */
 export function within<T>(
   work: () => Promise<T>,
   { timeoutMs, onTimeout, signal, clock = systemClock }: DeadlineOptions,

@@ -23,7 +23,11 @@ export const callsInFlightMax = 5;
 export const backgroundInFlightMax = 3;
 export const callsQueuedMax = 256;
 
-export type CallOptions = { timeoutMs: number; signal?: AbortSignal | undefined; background?: boolean };
+/** For calls that name no deadline of their own. */
+export const callTimeoutMs = 15_000;
+
+/** `background`: a call that may wait behind all others, and that may hang. */
+export type CallOptions = { timeoutMs?: number; signal?: AbortSignal; background?: boolean };
 
 export type CallFigures = {
   inFlight: number;
@@ -81,7 +85,7 @@ export class Calls {
   call<A, R>(
     procedure: Procedure<A, R>,
     args: A,
-    { timeoutMs, signal, background = false }: CallOptions,
+    { timeoutMs = callTimeoutMs, signal, background = false }: CallOptions,
   ): Promise<R> {
     return new Promise<R>((resolve, reject) => {
       const refusal = this.#refusal(signal);

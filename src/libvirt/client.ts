@@ -6,7 +6,7 @@ import { type Clock, systemClock } from '../core/clock.js';
 import { within } from '../core/deadline.js';
 import { asHostError, HostError } from '../core/errors.js';
 import { type Log, silentLog } from '../core/log.js';
-import { type CallFigures, Calls } from './calls.js';
+import { type CallFigures, type CallOptions, Calls } from './calls.js';
 import { DomainLists } from './domain-list.js';
 import { LibvirtError, libvirtCode } from './errors.js';
 import { EventBuffer, type LifecycleEvent, lifecycleEvent, rebootEvent } from './events.js';
@@ -36,8 +36,6 @@ import {
 } from './wire/frame.js';
 import { protocolError, XdrReader } from './wire/xdr.js';
 
-/** For calls that name no deadline of their own. */
-export const callTimeoutMs = 15_000;
 /** For the farewell, and for the peer to hang up after it. */
 export const closeTimeoutMs = 2_000;
 
@@ -59,8 +57,7 @@ export type LibvirtClientOptions = {
   clock?: Clock;
 };
 
-/** `background`: a call that may wait behind all others, and that may hang. */
-export type CallOptions = { timeoutMs?: number; signal?: AbortSignal; background?: boolean };
+export type { CallOptions } from './calls.js';
 
 export class LibvirtClient implements AsyncDisposable {
   readonly host: string;
@@ -72,7 +69,7 @@ export class LibvirtClient implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #calls: Calls;
-  // A reply is decoded before the next frame is asked for.
+  // A reply is decoded when it is taken.
   readonly #frames = new FrameReader({ lend: true });
   readonly #stats: Procedure<{ doms: never[]; stats: number; flags: number }, DomainStats[]>;
   readonly #lists = new DomainLists();
@@ -101,8 +98,10 @@ export class LibvirtClient implements AsyncDisposable {
     this.#calls = new Calls({
       host: this.host,
       clock: this.#clock,
-      send: (procedure, serial, payload) =>
-        this.#send({ program: program.remote, procedure, type: frameType.call, serial }, payload),
+      send: (procedure, serial, payload) => {
+        const [version, type, status] = [programVersion, frameType.call, frameStatus.ok];
+        this.#send({ program: program.remote, version, procedure, type, serial, status }, payload);
+      },
       onExhausted: (error) => this.#end(error),
     });
     const decoder = new DomainStatsDecoder();
@@ -110,7 +109,7 @@ export class LibvirtClient implements AsyncDisposable {
       ...procedures.connectGetAllDomainStats,
       result: {
         read: (reader) => {
-          const stats = decoder.decode(reader.rest());
+          const stats = decoder.read(reader);
           this.#domains = stats.map(({ domain }) => domain);
           return stats;
         },
@@ -142,13 +141,13 @@ export class LibvirtClient implements AsyncDisposable {
 
   /** Rejects with a HostError; its `outcome` says whether libvirt may have done what was asked. */
   call<A, R>(procedure: Procedure<A, R>, args: A, options: CallOptions = {}): Promise<R> {
-    return this.#calls.call(procedure, args, { timeoutMs: callTimeoutMs, ...options });
+    return this.#calls.call(procedure, args, options);
   }
 
   /** All domains in one call. By default busy ones are not waited for, and some of their figures miss. */
   async domainStats(options: CallOptions & { flags?: number; groups?: number } = {}): Promise<DomainStats[]> {
-    const { flags = this.#statsFlags, groups = statsGroupsDefault, ...callOptions } = options;
-    const ask = (flags: number) => this.call(this.#stats, { doms: [], stats: groups, flags }, callOptions);
+    const { flags = this.#statsFlags, groups = statsGroupsDefault } = options;
+    const ask = (flags: number) => this.call(this.#stats, { doms: [], stats: groups, flags }, options);
     try {
       return await ask(flags);
     } catch (error) {
@@ -262,23 +261,21 @@ export class LibvirtClient implements AsyncDisposable {
     if (this.#ended) return;
     this.#keepalive?.heard();
     try {
-      for (const frame of this.#frames.push(chunk)) {
-        this.#route(frame);
-        if (this.#ended) return;
-      }
+      this.#frames.push(chunk, this.#route);
     } catch (cause) {
       this.#end(this.#nonsenseError(cause));
     }
   }
 
-  #route(frame: Frame): void {
+  readonly #route = (frame: Frame): void => {
+    if (this.#ended) return;
     if (frame.version !== programVersion) throw protocolError(`version ${frame.version} of a program`);
     if (frame.program === program.keepalive) this.#answerPing(frame);
     else if (frame.program !== program.remote) throw protocolError(`the unknown program ${frame.program}`);
     else if (frame.type === frameType.reply) this.#calls.reply(frame);
     else if (frame.type === frameType.event) this.#deliver(frame);
     else throw protocolError(`a packet of type ${frame.type}, which was not asked for`);
-  }
+  };
 
   /** A peer that does not read gets no more PONGs: they would pile up here. */
   #answerPing({ procedure }: Frame): void {
@@ -302,13 +299,13 @@ export class LibvirtClient implements AsyncDisposable {
   }
 
   /** What waits to be written is bounded by the calls in flight. */
-  #send(header: Omit<FrameHeader, 'version' | 'status'>, payload: Buffer = emptyPayload): void {
-    if (this.#ended) return;
-    this.#duplex.write(encodeFrame({ ...header, version: programVersion, status: frameStatus.ok }, payload));
+  #send(header: FrameHeader, payload: Buffer = emptyPayload): void {
+    if (!this.#ended) this.#duplex.write(encodeFrame(header, payload));
   }
 
   #sendKeepalive(procedure: number): void {
-    this.#send({ program: program.keepalive, procedure, type: frameType.event, serial: 0 });
+    const header = { program: program.keepalive, version: programVersion, procedure };
+    this.#send({ ...header, type: frameType.event, serial: 0, status: frameStatus.ok });
   }
 
   #registerCallback(kind: number): Promise<unknown> {

@@ -46,7 +46,10 @@ export class DomainStatsDecoder {
 
   /** Throws PROTOCOL_ERROR when the payload makes no sense; nothing it returns shares memory with the payload. */
   decode(payload: Buffer): DomainStats[] {
-    const reader = new XdrReader(payload);
+    return this.read(new XdrReader(payload));
+  }
+
+  read(reader: XdrReader): DomainStats[] {
     const recall = new Recall(this.#known);
     const budget: Budget = { fields: replyFieldsMax, elements: replyElementsMax };
     const room = new FiguresRoom(this.#figures);

@@ -71,6 +71,8 @@ export type DirtyrateStats = Stats<
  */
 export type DomainStats = {
   domain: DomainRef;
+  /** The same object where libvirt gave the same fields; it stands for nothing else. */
+  fields?: object;
   state: StateStats;
   cpu: CpuStats;
   balloon: BalloonStats;
@@ -116,6 +118,10 @@ export class DecodedStats implements DomainStats {
 
   get domain(): DomainRef {
     return this.#known.domain;
+  }
+
+  get fields(): object {
+    return this.#known.layout;
   }
 
   get state(): StateStats {

@@ -23,7 +23,8 @@ export interface HostReaders {
 
 export type PollContext<S = unknown> = {
   host: Host;
-  signal: AbortSignal;
+  /** Made when it is asked for. */
+  readonly signal: AbortSignal;
   clock: Clock;
   /** The newest sample that this poller took of this host since the service started. */
   previous?: S | undefined;

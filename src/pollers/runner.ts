@@ -9,7 +9,7 @@
 // A poller may run after another (`after`) in place of a schedule of its own: when a scheduled poll of that one went well, it
 // gets a turn like any other, which nobody waits for. It refuses to run beside itself: then it is skipped until the next time.
 import type { Clock } from '../core/clock.js';
-import { withDeadline } from '../core/deadline.js';
+import { Ending, within } from '../core/deadline.js';
 import { asHostError, HostError } from '../core/errors.js';
 import type { Fleet } from '../fleet/fleet.js';
 import type { OpsLibvirt } from '../fleet/ops-for-polls.js';
@@ -164,20 +164,27 @@ export class HostPolls {
     };
     const previous = samples.get(host, name)?.last?.sample;
     const vms = poller.after && samples.get(host, poller.after)?.last?.sample.vms;
-    const sample = await withDeadline(
-      (signal) =>
-        session.queue.add(() =>
-          poller.poll(readers, { host: session.host, signal, clock, previous, changed, vms }),
-        ),
-      {
-        timeoutMs: poller.timeoutMs,
-        clock,
-        onTimeout: () =>
-          new HostError('TIMEOUT', {
-            host,
-            message: `the ${name} poll took more than ${poller.timeoutMs / 1000} s`,
-          }),
+    const ending = new Ending();
+    const context = {
+      ...{ host: session.host, clock, previous, changed, vms },
+      get signal() {
+        return ending.signal;
       },
+    };
+    const onTimeout = () =>
+      new HostError('TIMEOUT', {
+        host,
+        message: `the ${name} poll took more than ${poller.timeoutMs / 1000} s`,
+      });
+    const poll = () => {
+      ending.check();
+      return poller.poll(readers, context);
+    };
+    const wait = { timeoutMs: poller.timeoutMs, clock, onTimeout };
+    const sample = await within(
+      () => session.queue.add(poll),
+      wait,
+      (error) => ending.end(error),
     );
     if (fleet.find(host) !== session) return;
     samples.put(host, name, sample);

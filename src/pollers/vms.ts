@@ -19,8 +19,9 @@ export const vmsPoller: Poller<VmsSample> = {
   followsEvents: true,
   intervalMs: ({ poll }) => poll.intervalMs,
   timeoutMs: pollTimeoutMs,
-  async poll(readers, { signal, clock }) {
-    const stats = await readers.libvirt().domainStats({ timeoutMs: callTimeoutMs, signal });
+  async poll(readers, { clock }) {
+    // One call, which ends before the poll's time is up: no need to be told so.
+    const stats = await readers.libvirt().domainStats({ timeoutMs: callTimeoutMs });
     // Nobody else has them yet; a copy would be of their own properties only.
     const vms = stats as VmSample[];
     for (const vm of vms) vm.busy = isBusy(vm);
@@ -36,8 +37,23 @@ export const vmsPoller: Poller<VmsSample> = {
  * - with the monitor come at least one of: memory figures of the guest or `rss`, requests of a disk, dirty-rate or
  *   I/O-thread figures. None of them means that the monitor was not asked, or did not answer.
  */
-export function isBusy({ domain, balloon, blocks, iothreads, dirtyrate }: DomainStats): boolean {
-  if (domain.id < 0 || balloon.maximum === undefined) return false;
+export function isBusy(stats: DomainStats): boolean {
+  const { domain, fields } = stats;
+  if (domain.id < 0) return false;
+  if (fields === undefined) return lacksMonitor(stats);
+  let busy = busyByFields.get(fields);
+  if (busy === undefined) {
+    busy = lacksMonitor(stats);
+    busyByFields.set(fields, busy);
+  }
+  return busy;
+}
+
+/** Most VMs have the fields that they had at the last poll, and that others have. */
+const busyByFields = new WeakMap<object, boolean>();
+
+function lacksMonitor({ balloon, blocks, iothreads, dirtyrate }: DomainStats): boolean {
+  if (balloon.maximum === undefined) return false;
   const asked =
     hasOther(balloon, balloonWithoutMonitor) ||
     blocks.some((block) => block !== undefined && hasOther(block, blockWithoutMonitor)) ||

@@ -1,7 +1,7 @@
 // Starts polls, whoever asks: a job from the store or the watchdog. It keeps when each was last started, never runs one
 // beside itself, bounds each run, and turns failures into one line. It refuses to know what a poll does.
 import type { Clock } from '../core/clock.js';
-import { withDeadline } from '../core/deadline.js';
+import { within } from '../core/deadline.js';
 import { asHostError, describe, HostError } from '../core/errors.js';
 import { offsetMs, type PollSchedule, scheduleId } from './schedules.js';
 import type { Watched } from './watchdog.js';
@@ -124,7 +124,7 @@ export class PollRunner {
     const { clock, run, runTimeoutMs: timeoutMs = runTimeoutMs } = this.#options;
     if (entry) entry.startedMs = clock.monotonicMs();
     try {
-      await withDeadline(async () => run(host, poller), {
+      await within(async () => run(host, poller), {
         timeoutMs,
         clock,
         onTimeout: () =>

@@ -89,7 +89,7 @@ class Responder {
   #receive(chunk: Buffer): void {
     if (this.#hung) return;
     try {
-      for (const frame of this.#reader.push(chunk)) this.#take(frame);
+      this.#reader.push(chunk, (frame) => this.#take(frame));
     } catch {
       this.#stream.destroy();
     }

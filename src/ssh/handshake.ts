@@ -14,7 +14,7 @@ import type {
   ParsedKey,
   ServerHostKeyAlgorithm,
 } from 'ssh2';
-import { batchWrites } from '../core/batched-writes.js';
+import { afterAnswer, batchWrites } from '../core/batched-writes.js';
 import { abortError } from '../core/deadline.js';
 import { HostError } from '../core/errors.js';
 import { TrackedAgent } from './agent.js';
@@ -115,7 +115,7 @@ export function openTcp(target: SshTarget, signal: AbortSignal): Promise<Socket>
     signal.addEventListener('abort', onAbort, { once: true });
     socket.once('connect', () => {
       signal.removeEventListener('abort', onAbort);
-      resolve(batchWrites(socket));
+      resolve(batchWrites(socket, afterAnswer));
     });
     // Stays for good: a socket error must find a listener also between two owners.
     socket.on('error', (error) => {

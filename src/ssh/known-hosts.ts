@@ -1,7 +1,8 @@
 // Which host keys are trusted: the verdict of known_hosts files as OpenSSH with StrictHostKeyChecking=yes gives it.
 // Files are parsed once and again when they change, so that a thousand reconnects do not read them a thousand times.
 // It refuses to learn by itself: only `KnownHosts.append`, called for an explicit enrolment, writes.
-import { mkdir, open, readFile, stat } from 'node:fs/promises';
+import { statSync } from 'node:fs';
+import { mkdir, open, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { HostError } from '../core/errors.js';
 import { keyTypeOf } from './host-key.js';
@@ -115,7 +116,8 @@ export function knownHostsName(address: string, port: number): string {
 
 async function loadFile(file: string): Promise<CachedFile | undefined> {
   try {
-    const { mtimeMs, ctimeMs, size, ino } = await stat(file);
+    // At once, as with keys: this is done at each connection.
+    const { mtimeMs, ctimeMs, size, ino } = statSync(file);
     const stamp = `${mtimeMs} ${ctimeMs} ${size} ${ino}`;
     const cached = cache.get(file);
     if (cached?.stamp === stamp) return cached;

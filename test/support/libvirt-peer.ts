@@ -27,9 +27,7 @@ export class LibvirtPeer {
     this.on(procedures.connectOpen, () => undefined);
     this.on(procedures.connectClose, () => undefined);
     this.on(procedures.connectSupportsFeature, () => ({ supported: 1 }));
-    this.server.on('data', (chunk: Buffer) => {
-      for (const frame of this.#reader.push(chunk)) this.#take(frame);
-    });
+    this.server.on('data', (chunk: Buffer) => this.#reader.push(chunk, (frame) => this.#take(frame)));
     this.server.on('error', () => undefined);
   }
 

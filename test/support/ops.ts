@@ -230,9 +230,9 @@ class Cuttable extends Duplex {
   override _read(): void {}
 
   override _write(chunk: Buffer, _encoding: string, callback: (error?: Error | null) => void): void {
-    for (const { type, procedure, serial } of this.#frames.push(Buffer.from(chunk))) {
+    this.#frames.push(Buffer.from(chunk), ({ type, procedure, serial }) => {
       if (type === frameType.call && this.#cuts(procedure)) this.#loseReply(serial);
-    }
+    });
     this.#inner.write(chunk, callback);
   }
 
@@ -241,9 +241,9 @@ class Cuttable extends Duplex {
     const replies = new FrameReader();
     this.#inner.removeAllListeners('data');
     this.#inner.on('data', (chunk: Buffer) => {
-      for (const { type, serial } of replies.push(chunk)) {
+      replies.push(chunk, ({ type, serial }) => {
         if (type === frameType.reply && serial === lost) this.destroy();
-      }
+      });
     });
     systemClock.after(replyWaitMs, () => this.destroy());
   }

@@ -59,7 +59,7 @@ function giveBack(room: Buffer): void {
 
 /**
  * Cuts a stream of chunks of any size into frames. Frames that lie whole within a chunk are not copied. With `lend` a frame's
- * payload is lent: when the next frame is asked for, its bytes are somebody else's. Memory that comes and goes with each poll
+ * payload is lent: once it has been taken, its bytes are somebody else's. Memory that comes and goes with each poll
  * would make Node collect all of its garbage every other second.
  */
 export class FrameReader {
@@ -77,10 +77,10 @@ export class FrameReader {
   }
 
   /**
-   * The frames that `chunk` completes, made as they are asked for: iterate to the end. Their payloads share memory with
-   * the chunk. Throws PROTOCOL_ERROR at a length out of bounds, then and ever after.
+   * Hands over the frames that `chunk` completes, each before the next is made. Their payloads share memory with the chunk.
+   * Throws PROTOCOL_ERROR at a length out of bounds, then and ever after.
    */
-  *push(chunk: Buffer): Generator<Frame, void, void> {
+  push(chunk: Buffer, take: (frame: Frame) => void): void {
     if (this.#broken) throw this.#broken;
     let at = 0;
     while (at < chunk.length) {
@@ -88,14 +88,14 @@ export class FrameReader {
       if (this.#heldBytes === 0 && left >= lengthBytes) {
         const frameBytes = this.#checkLength(chunk.readUInt32BE(at));
         if (left >= frameBytes) {
+          take(decodeFrame(chunk, at, frameBytes));
           at += frameBytes;
-          yield decodeFrame(chunk.subarray(at - frameBytes, at));
           continue;
         }
       }
       at += this.#hold(chunk, at);
       if (this.#heldBytes === lengthBytes) this.#frameBytes = this.#checkLength(this.#held.readUInt32BE(0));
-      if (this.#heldBytes > lengthBytes && this.#heldBytes === this.#frameBytes) yield* this.#release();
+      if (this.#heldBytes > lengthBytes && this.#heldBytes === this.#frameBytes) this.#release(take);
     }
   }
 
@@ -117,13 +117,12 @@ export class FrameReader {
     return size;
   }
 
-  *#release(): Generator<Frame, void, void> {
+  #release(take: (frame: Frame) => void): void {
     const room = this.#held;
-    const frame = room.subarray(0, this.#heldBytes);
     this.#lastFrameBytes = this.#heldBytes;
     this.#held = emptyBuffer;
     this.#heldBytes = 0;
-    yield decodeFrame(frame);
+    take(decodeFrame(room, 0, this.#lastFrameBytes));
     if (this.#lend) giveBack(room);
   }
 
@@ -136,14 +135,14 @@ export class FrameReader {
   }
 }
 
-function decodeFrame(bytes: Buffer): Frame {
+function decodeFrame(bytes: Buffer, at: number, length: number): Frame {
   return {
-    program: bytes.readUInt32BE(4),
-    version: bytes.readUInt32BE(8),
-    procedure: bytes.readUInt32BE(12),
-    type: bytes.readUInt32BE(16),
-    serial: bytes.readUInt32BE(20),
-    status: bytes.readUInt32BE(24),
-    payload: bytes.subarray(headerBytes),
+    program: bytes.readUInt32BE(at + 4),
+    version: bytes.readUInt32BE(at + 8),
+    procedure: bytes.readUInt32BE(at + 12),
+    type: bytes.readUInt32BE(at + 16),
+    serial: bytes.readUInt32BE(at + 20),
+    status: bytes.readUInt32BE(at + 24),
+    payload: bytes.subarray(at + headerBytes, at + length),
   };
 }

@@ -3,7 +3,7 @@ import { inspect } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { fullJitterMs } from '../../../src/core/backoff.js';
 import { type Clock, sleep, systemClock } from '../../../src/core/clock.js';
-import { abortError, withDeadline } from '../../../src/core/deadline.js';
+import { abortError, Ending, withDeadline } from '../../../src/core/deadline.js';
 import { asHostError, describe as describeError, HostError, hintOf } from '../../../src/core/errors.js';
 import { Secret } from '../../../src/core/secret.js';
 import { didYouMean, suggest } from '../../../src/core/suggest.js';
@@ -119,6 +119,15 @@ describe('deadline', () => {
     await expect(never).rejects.toMatchObject({ code: 'HOST_DOWN' });
     expect(began).toBe(false);
     expect(abortError(AbortSignal.abort())).toMatchObject({ code: 'ABORTED' });
+  });
+
+  test('a signal that is asked for once the time is up has aborted', () => {
+    const ending = new Ending();
+    expect(() => ending.check()).not.toThrow();
+    ending.end(new Error('too late'));
+    ending.end(new Error('again'));
+    expect(() => ending.check()).toThrow('too late');
+    expect(ending.signal.reason).toMatchObject({ message: 'too late' });
   });
 
   test('a late rejection of the work is dropped', async () => {

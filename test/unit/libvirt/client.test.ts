@@ -1,8 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { HostError } from '../../../src/core/errors.js';
-import { callsInFlightMax, callsQueuedMax } from '../../../src/libvirt/calls.js';
+import { callsInFlightMax, callsQueuedMax, callTimeoutMs } from '../../../src/libvirt/calls.js';
 import {
-  callTimeoutMs,
   closeTimeoutMs,
   type LibvirtClient,
   type LibvirtClientOptions,

@@ -15,6 +15,7 @@ import { aHost } from '../../support/host.js';
 type Run = { context: PollContext; end(error?: Error): void };
 
 let clock: FakeClock;
+let queue: PQueue;
 let polls: HostPolls;
 let samples: SampleStore<Samples>;
 let runs: Run[];
@@ -43,9 +44,10 @@ beforeEach(() => {
         runs.push({ context, end: (error) => (error ? reject(error) : resolve(sample)) });
       }),
   );
+  queue = new PQueue();
   const session = {
     host: aHost(),
-    queue: new PQueue(),
+    queue,
     observe: (part: string, failure?: HostError) => observed.push([part, failure?.code]),
   };
   const find = (host: string) => (host === 'kvm-01' ? session : undefined);
@@ -85,6 +87,16 @@ describe('a whole poll', () => {
     vi.mocked(vmsPoller.poll).mockRejectedValue(new HostError('TIMEOUT', { message: 'late' }));
     await polls.run('kvm-01', 'vms').catch(() => undefined);
     expect(observed).toEqual([['libvirt', 'TIMEOUT']]);
+  });
+
+  it('that waited in the queue of its host until its time was up is not begun', async () => {
+    queue.pause();
+    const late = polls.run('kvm-01', 'details').catch((error) => error);
+    await clock.advance(detailsPoller.timeoutMs);
+    expect(await late).toMatchObject({ code: 'TIMEOUT' });
+    queue.start();
+    await queue.onIdle();
+    expect(detailsPoller.poll).not.toHaveBeenCalled();
   });
 
   it('of a poller that does not exist is refused', async () => {

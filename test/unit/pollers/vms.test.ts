@@ -32,6 +32,15 @@ describe('a VM is busy', () => {
   ])('%s: %s', (_name, busy, over) => {
     expect(isBusy(domainStats('web-1', { domain: active, ...over }))).toBe(busy);
   });
+
+  it('is judged once for all that libvirt gave the same fields of, but for those that are stopped', () => {
+    const fields = {};
+    const ask = (over: Partial<DomainStats>) => isBusy(domainStats('web-1', { domain: active, ...over }));
+    expect(ask({ ...withoutMonitor, fields })).toBe(true);
+    expect(ask({ fields })).toBe(true);
+    expect(ask({ fields, domain: { ...active, id: -1 } })).toBe(false);
+    expect(ask({ fields: {} })).toBe(false);
+  });
 });
 
 describe('the VM poller', () => {

@@ -24,7 +24,7 @@ class Peer {
     const [client, server] = duplexPair();
     this.#client = client;
     const reader = new FrameReader();
-    client.on('data', (chunk: Buffer) => this.replies.push(...reader.push(chunk)));
+    client.on('data', (chunk: Buffer) => reader.push(chunk, (frame) => this.replies.push(frame)));
     const faults = new Faults('kvm-01', [], 1);
     serveLibvirt(server, { host: this.host, faults, figures: this.figures, readOnly: true, ...options });
   }
