@@ -34,7 +34,10 @@ export async function measureGround(
   for (const [name, command] of Object.entries(commands) as [Names, string[]][]) {
     const client = stack.use(new Client(name, command, target));
     clients.set(name, client);
-    if (name === 'ours') await warm(client, o);
+    if (name === 'ours') {
+      await warm(client, o.warmOn);
+      await settle(client, o);
+    }
     say(`${name} is warm`);
   }
   const ground: Ground = { domains: 0, fields: 0, costs: {} };
@@ -56,16 +59,16 @@ export async function measureGround(
 }
 
 /** Only a runtime that compiles as it goes needs it. */
-async function warm(
-  client: Client,
-  { warmOn: to, settlingConnects = 0 }: Partial<Rounds> & Pick<Rounds, 'warmOn'>,
-): Promise<void> {
+async function warm(client: Client, to: Target): Promise<void> {
   const { connects, together, polls } = warmUp;
   for (let connected = 0; connected < connects; connected += together) {
     await client.ask({ do: 'connect', times: together, to });
     await client.ask({ do: 'poll', times: polls / connects });
     await client.ask({ do: 'close' });
   }
+}
+
+async function settle(client: Client, { settlingConnects }: Rounds): Promise<void> {
   for (let connected = 0; connected < settlingConnects; connected++) {
     await client.ask({ do: 'connect', times: 1 });
     await client.ask({ do: 'close' });
@@ -108,7 +111,7 @@ export async function measureMemory(
   { steps, hosts }: { steps: number; hosts: number },
 ): Promise<Memory> {
   await using client = new Client(name, command, target);
-  if (name === 'ours') await warm(client, { warmOn: target });
+  if (name === 'ours') await warm(client, target);
   const memory: Memory = { resident: [], heap: [] };
   let before: { bytes?: number; heapBytes?: number } | undefined;
   for (let step = 0; step <= steps; step++) {

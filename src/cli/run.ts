@@ -10,7 +10,7 @@ const exitWithinMs = 28_000;
 /** What libraries leave of a store that died, timers and half-made connections, keeps the process no longer than this. */
 const lingerMs = 500;
 /**
- * The heap may outgrow what is alive by a quarter before it is cleaned, where V8 alone would let it grow to three times that; and pages
+ * The heap may outgrow what is alive by a fifth before it is cleaned, where V8 alone would let it grow to three times that; and pages
  * of it that are half empty are put together, where V8 alone leaves them as they are until memory runs out.
  */
 const heapFlags = ['--heap-growing-percent=20', '--optimize-for-size'];

@@ -98,10 +98,18 @@ export class LibvirtClient implements AsyncDisposable {
     this.#calls = new Calls({
       host: this.host,
       clock: this.#clock,
-      send: (procedure, serial, payload) => {
-        const [version, type, status] = [programVersion, frameType.call, frameStatus.ok];
-        this.#send({ program: program.remote, version, procedure, type, serial, status }, payload);
-      },
+      send: (procedure, serial, payload) =>
+        this.#send(
+          {
+            program: program.remote,
+            version: programVersion,
+            procedure,
+            type: frameType.call,
+            serial,
+            status: frameStatus.ok,
+          },
+          payload,
+        ),
       onExhausted: (error) => this.#end(error),
     });
     const decoder = new DomainStatsDecoder();

@@ -49,6 +49,7 @@ export class DomainStatsDecoder {
     return this.read(new XdrReader(payload));
   }
 
+  /** As `decode`, of what `reader` has yet to read. */
   read(reader: XdrReader): DomainStats[] {
     const recall = new Recall(this.#known);
     const budget: Budget = { fields: replyFieldsMax, elements: replyElementsMax };
