@@ -27,8 +27,8 @@ const simHosts = 50;
 const memorySteps = 3;
 const guestStartMs = 180_000;
 const guestBootMs = 600_000;
-const labRounds = { connects: 2, polls: 20, settlingConnects: 150, settlingPolls: 60 };
-const simRounds = { connects: 20, polls: 10, settlingConnects: 150, settlingPolls: 10 };
+const labRounds = { connects: 4, polls: 10, settling: { connects: 150, polls: 30 } };
+const simRounds = { connects: 20, polls: 10, settling: { connects: 150, polls: 10 } };
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const flags = [

@@ -21,7 +21,10 @@ export type Target = {
   dir: string;
 };
 
-/** `connect`: so many more connections, over the hosts in turn, those of `to` if it is there. `poll`: so many times each connection. */
+/**
+ * `connect`: so many more connections, over the hosts in turn, those of `to` if it is there. `poll`: so many times each connection.
+ * `close`: so many of those that were opened last.
+ */
 export type Request = {
   do: 'connect' | 'poll' | 'close' | 'memory' | 'version';
   times?: number;

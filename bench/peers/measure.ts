@@ -15,10 +15,8 @@ export type Rounds = {
   polls: number;
   /** Where Node compiles what runs often, before it meets the hosts that are measured. */
   warmOn: Target;
-  /** On those, before the first that counts. */
-  settlingConnects: number;
-  /** On each connection to them. */
-  settlingPolls: number;
+  /** On those, before the first that counts; polls on each connection. */
+  settling: { connects: number; polls: number };
 };
 
 const warmUp = { connects: 400, together: 50, polls: 12_000 };
@@ -34,15 +32,11 @@ export async function measureGround(
   for (const [name, command] of Object.entries(commands) as [Names, string[]][]) {
     const client = stack.use(new Client(name, command, target));
     clients.set(name, client);
-    if (name === 'ours') {
-      await warm(client, o.warmOn);
-      await settle(client, o);
-    }
+    if (name === 'ours') await warm(client, o.warmOn);
+    await openForPolls(client, o);
     say(`${name} is warm`);
   }
   const ground: Ground = { domains: 0, fields: 0, costs: {} };
-  // Connections that stay, as a collector's do: what connecting leaves to the garbage collector is not polls' to pay.
-  for (const client of clients.values()) await openForPolls(client, o);
   for (let round = 0; round < o.rounds; round++) {
     for (const [name, client] of clients) {
       ground.costs[name] ??= { connect: [], poll: [], cycle: [] };
@@ -50,7 +44,6 @@ export async function measureGround(
     }
     say(`polls: round ${round + 1} of ${o.rounds}`);
   }
-  for (const client of clients.values()) await client.ask({ do: 'close' });
   for (let round = 0; round < o.rounds; round++) {
     for (const [name, client] of clients) await connectRound(client, ground.costs[name] as Costs, o);
     say(`connections: round ${round + 1} of ${o.rounds}`);
@@ -64,20 +57,19 @@ async function warm(client: Client, to: Target): Promise<void> {
   for (let connected = 0; connected < connects; connected += together) {
     await client.ask({ do: 'connect', times: together, to });
     await client.ask({ do: 'poll', times: polls / connects });
-    await client.ask({ do: 'close' });
+    await client.ask({ do: 'close', times: together });
   }
 }
 
-async function settle(client: Client, { settlingConnects }: Rounds): Promise<void> {
-  for (let connected = 0; connected < settlingConnects; connected++) {
-    await client.ask({ do: 'connect', times: 1 });
-    await client.ask({ do: 'close' });
-  }
-}
-
+/** Connections that stay, as a collector's do: what is connected later has them beside it. */
 async function openForPolls(client: Client, o: Rounds): Promise<void> {
+  const { connects, polls } = client.name === 'ours' ? o.settling : { connects: 0, polls: 2 };
   await client.ask({ do: 'connect', times: o.connects });
-  await client.ask({ do: 'poll', times: client.name === 'ours' ? o.settlingPolls : 2 });
+  for (let connected = 0; connected < connects; connected++) {
+    await client.ask({ do: 'connect', times: 1 });
+    await client.ask({ do: 'close', times: 1 });
+  }
+  await client.ask({ do: 'poll', times: polls });
 }
 
 async function pollRound(client: Client, costs: Costs, ground: Ground, o: Rounds): Promise<void> {
@@ -94,9 +86,10 @@ async function pollRound(client: Client, costs: Costs, ground: Ground, o: Rounds
 async function connectRound(client: Client, costs: Costs, o: Rounds): Promise<void> {
   const connected = await client.ask({ do: 'connect', times: o.connects });
   const polled = await client.ask({ do: 'poll', times: 1 });
-  const closed = await client.ask({ do: 'close' });
+  const closed = await client.ask({ do: 'close', times: o.connects });
   costs.connect.push(connected.cpuMs / o.connects);
-  costs.cycle.push((connected.cpuMs + polled.cpuMs + closed.cpuMs) / o.connects);
+  // Those that stay were polled, too.
+  costs.cycle.push((connected.cpuMs + polled.cpuMs / 2 + closed.cpuMs) / o.connects);
 }
 
 /** Bytes that each further connected and polled host takes, by step; `heap` for Node alone. */

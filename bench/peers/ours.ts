@@ -17,7 +17,7 @@ const target: Target = JSON.parse(process.argv[2] ?? '');
 const connector = new SshConnector();
 /** Nobody ends a poll early here. */
 const { signal } = new AbortController();
-let open: Connection[] = [];
+const open: Connection[] = [];
 
 async function connect(target: Target, index: number): Promise<Connection> {
   const { address, port } = target.hosts[index % target.hosts.length] as Target['hosts'][number];
@@ -50,12 +50,11 @@ async function poll(connection: Connection): Promise<void> {
   connection.sample = await vmsPoller.poll(readers, { host, signal, clock: systemClock });
 }
 
-async function closeAll(): Promise<void> {
-  for (const { transport, client } of open) {
+async function close(times: number): Promise<void> {
+  for (const { transport, client } of open.splice(open.length - times)) {
     await client.close();
     await transport.close();
   }
-  open = [];
 }
 
 async function act({ do: what, times = 0, to = target }: Request): Promise<Partial<Answer>> {
@@ -69,7 +68,7 @@ async function act({ do: what, times = 0, to = target }: Request): Promise<Parti
       for (let n = 0; n < times; n++) for (const connection of open) await poll(connection);
       return {};
     case 'close':
-      await closeAll();
+      await close(times);
       return {};
     case 'memory':
       return memory();
@@ -98,5 +97,5 @@ for await (const line of createInterface({ input: process.stdin })) {
   };
   process.stdout.write(`${JSON.stringify(whole)}\n`);
 }
-await closeAll();
+await close(open.length);
 process.exit(0);

@@ -10,13 +10,16 @@ const exitWithinMs = 28_000;
 /** What libraries leave of a store that died, timers and half-made connections, keeps the process no longer than this. */
 const lingerMs = 500;
 /**
- * The heap may outgrow what is alive by a fifth before it is cleaned, where V8 alone would let it grow to three times that; and pages
+ * The heap may outgrow what is alive by a quarter before it is cleaned, where V8 alone would let it grow to three times that; and pages
  * of it that are half empty are put together, where V8 alone leaves them as they are until memory runs out.
  */
-const heapFlags = ['--heap-growing-percent=20', '--optimize-for-size'];
+const heapFlags = ['--heap-growing-percent=25', '--optimize-for-size'];
+/** Bytes. ssh2 keeps a few small buffers of each handshake, and each of those keeps the pool alive that it was cut from. */
+const bufferPoolSize = 2048;
 
 export async function run(env: Environment): Promise<number> {
   for (const flag of heapFlags) setFlagsFromString(flag);
+  Buffer.poolSize = bufferPoolSize;
   const configuration = await readConfiguration(env);
   if (!configuration) return 1;
   const { settings, inventory } = configuration;

@@ -121,11 +121,12 @@ func main() {
 	var t target
 	check(json.Unmarshal([]byte(os.Args[1]), &t))
 	var open []*connection
-	closeAll := func() {
-		for _, c := range open {
+	closeNewest := func(times int) {
+		kept := len(open) - times
+		for _, c := range open[kept:] {
 			c.close()
 		}
-		open = nil
+		open = open[:kept]
 	}
 	lines := bufio.NewScanner(os.Stdin)
 	out := json.NewEncoder(os.Stdout)
@@ -146,7 +147,7 @@ func main() {
 				}
 			}
 		case "close":
-			closeAll()
+			closeNewest(r.Times)
 		case "memory":
 			a.Bytes = residentBytes()
 		case "version":
@@ -156,5 +157,5 @@ func main() {
 		a.Domains, a.Fields = count(open)
 		check(out.Encode(a))
 	}
-	closeAll()
+	closeNewest(len(open))
 }

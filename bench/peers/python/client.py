@@ -103,9 +103,10 @@ def main():
                 for connection in opened:
                     connection.poll()
         elif request["do"] == "close":
-            for connection in opened:
+            kept = len(opened) - times
+            for connection in opened[kept:]:
                 connection.close()
-            opened = []
+            del opened[kept:]
         elif request["do"] == "memory":
             answer["bytes"] = residentBytes()
         elif request["do"] == "version":
@@ -114,6 +115,8 @@ def main():
         answer["domains"] = sum(len(connection.sample) for connection in opened)
         answer["fields"] = sum(len(fields) for connection in opened for _, fields in connection.sample)
         print(json.dumps(answer), flush=True)
+    for connection in opened:
+        connection.close()
 
 
 main()
