@@ -166,7 +166,11 @@ export class HostPolls {
     const vms = poller.after && samples.get(host, poller.after)?.last?.sample.vms;
     const ending = new Ending();
     const context = {
-      ...{ host: session.host, clock, previous, changed, vms },
+      host: session.host,
+      clock,
+      previous,
+      changed,
+      vms,
       get signal() {
         return ending.signal;
       },
