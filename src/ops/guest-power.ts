@@ -4,7 +4,7 @@
 import { HostError } from '../core/errors.js';
 import type { LibvirtClient } from '../libvirt/client.js';
 import { LibvirtError } from '../libvirt/errors.js';
-import { destroyFlag, procedures, shutdownFlag } from '../libvirt/procedures.js';
+import { type DomainState, destroyFlag, procedures, shutdownFlag } from '../libvirt/procedures.js';
 import { actTimeoutMs, agentTimeoutMs, bounded, readTimeoutMs } from './bounds.js';
 import { isLibvirtError } from './failure.js';
 import type { JobContext } from './operation.js';
@@ -17,6 +17,9 @@ const lookAgainMs = 2_000;
 
 /** However little time the guest has left, libvirt gets this. */
 const acpiTimeoutMinMs = 1_000;
+
+/** QEMU has ended its guest, or is gone: libvirt refuses every question with "domain is not running". */
+const ending: ReadonlySet<DomainState> = new Set(['shutdown', 'shutoff']);
 
 /** libvirt waits 10 s for a process to end by itself. */
 const gracefulTimeoutMs = 15_000;
@@ -88,7 +91,8 @@ async function askAcpi(
   } catch (error) {
     // A process that hangs does not take the button: its time runs, and then it is for `force` to end it.
     if (isSilence(ctx, error)) return ctx.step("the VM's process does not answer");
-    if (isLibvirtError(error, 'operationInvalid') && !(await isActive(ctx, client, facts))) return;
+    // It was asked before, and ends just now.
+    if (error instanceof LibvirtError && ending.has(await stateNow(ctx, client, facts))) return;
     throw error;
   }
   ctx.step(`${asked} requested by the power button`);
@@ -114,12 +118,20 @@ function send(
   return client.call(procedure, { dom: ref, flags }, bounded(ctx, timeoutMs));
 }
 
-/** A VM that is not persistent is gone when it has ended. */
 async function isActive(
   ctx: JobContext,
   client: LibvirtClient,
-  { ref }: Pick<VmFacts, 'ref'>,
+  facts: Pick<VmFacts, 'ref'>,
 ): Promise<boolean> {
+  return (await stateNow(ctx, client, facts)) !== 'shutoff';
+}
+
+/** Of this life of the VM. One that is not persistent is gone when it has ended. */
+async function stateNow(
+  ctx: JobContext,
+  client: LibvirtClient,
+  { ref }: Pick<VmFacts, 'ref'>,
+): Promise<DomainState> {
   try {
     const { dom } = await client.call(
       procedures.domainLookupByUuid,
@@ -127,12 +139,12 @@ async function isActive(
       bounded(ctx, readTimeoutMs),
     );
     // Another number is another life of it: the one that was asked to end has ended.
-    if (dom.id !== ref.id) return false;
+    if (dom.id !== ref.id) return 'shutoff';
     const args = { dom, flags: 0 };
     const { state, reason } = await client.call(procedures.domainGetState, args, bounded(ctx, readTimeoutMs));
-    return stateWords(state, reason).state !== 'shutoff';
+    return stateWords(state, reason).state;
   } catch (error) {
-    if (isLibvirtError(error, 'noDomain')) return false;
+    if (isLibvirtError(error, 'noDomain')) return 'shutoff';
     throw error;
   }
 }
