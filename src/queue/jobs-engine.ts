@@ -1,5 +1,5 @@
-// From a delivered job to its end, whatever happened before: parse → claim the request → admit → place at the host → lock
-// of the VM → run → write the answer → give back. It refuses to run what may have been begun before: that is settled by
+// From a delivered job to its end, whatever happened before: parse → claim the request, and a place in the line for its VM →
+// admit → place at the host → lock of the VM → run → write the answer → give back. It refuses to run what may have been begun before: that is settled by
 // looking, and an answer once written is the answer for everybody.
 //
 //   the store says   this delivery                         ends as
@@ -128,7 +128,10 @@ export class JobEngine {
       return { kind: 'failed', failure: failureOf(jobErrorOf(error, false)) };
     }
     const hash = requestHash(job.requestId);
-    const opened = await records.open(job, delivery.id, this.#runs.has(hash));
+    const opened = await records.open(job, delivery.id, {
+      busy: this.#runs.has(hash),
+      dueMs: this.#acts(job) ? delivery.dueMs : undefined,
+    });
     switch (opened.kind) {
       case 'done':
         // Found lying: its engine may have died between the end and the telling of it.
@@ -146,13 +149,13 @@ export class JobEngine {
   }
 
   async #lead(delivery: Delivery, job: ParsedJob, hash: string, opened: Led): Promise<Ending> {
-    const { records, work, audit, clock } = this.#options;
+    const { records, audit, clock } = this.#options;
     const begun = merged(opened.begun, this.#audited(job));
     const run = new JobRun({
       ...{ records, audit, clock, job, hash, begun },
       jobId: delivery.id,
-      seq: opened.seq,
-      acts: work.acts(job) && !job.dryRun,
+      dueMs: delivery.dueMs,
+      acts: this.#acts(job),
       lock: (locking, vm) => this.#lock(locking, vm),
       onStep: (steps) => delivery.progress(steps),
     });
@@ -254,6 +257,11 @@ export class JobEngine {
     }
   }
 
+  /** It wants to change something, and is more than a dry run. */
+  #acts(job: ParsedJob): boolean {
+    return this.#options.work.acts(job) && !job.dryRun;
+  }
+
   #bounded<T>(run: JobRun, work: () => Promise<T>): Promise<T> {
     const { clock, abortGraceMs } = this.#options;
     return boundedRun(run, work, { clock, ending: this.#ending.signal, graceMs: abortGraceMs });
@@ -331,7 +339,7 @@ export class JobEngine {
 }
 
 type JobVm = Parameters<JobRecords['lock']>[1];
-type Led = Extract<Opened, { seq: string }>;
+type Led = Extract<Opened, { begun: unknown }>;
 type End = JobResult | JobError;
 type Back = { kind: 'delayed'; delayMs: number; keepLockMs: number } | { kind: 'left' };
 

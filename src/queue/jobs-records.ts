@@ -26,12 +26,12 @@ export const lifeMs = 15_000;
 /** A lock on a VM, before the first act and after: after it, whoever takes over needs time to settle. */
 export const leaseMs = 15_000;
 export const begunLeaseMs = 60_000;
-/** A waiter of a VM that did not ask for so long has lost its place. */
+/** A job that did not ask for its VM for so long has lost its place. */
 const waiterMs = 30_000;
 
 export type Opened =
   /** `vm`: the one that an earlier delivery had locked. */
-  | { kind: 'lead' | 'cancelled' | 'begun'; seq: string; begun: BegunAct[]; vm: VmIdentity | undefined }
+  | { kind: 'lead' | 'cancelled' | 'begun'; begun: BegunAct[]; vm: VmIdentity | undefined }
   | { kind: 'done'; ok: boolean; answer: string }
   /** Another job with this request leads. */
   | { kind: 'follow' }
@@ -55,7 +55,7 @@ export type Claim = {
   jobId: string;
   job: ParsedJob;
   hash: string;
-  seq: string;
+  dueMs: number;
   begun: readonly BegunAct[];
   lock: { key: string; holder: string; vm: VmIdentity | undefined } | undefined;
 };
@@ -82,7 +82,6 @@ export class JobRecords {
   readonly #names: StoreNames;
   readonly #instanceKey: string;
   readonly #lifePrefix: string;
-  readonly #seqKey: string;
   readonly #fenceKey: string;
   /** Where a script wants a key and there is none. */
   readonly #noKey: string;
@@ -94,7 +93,6 @@ export class JobRecords {
     this.cancelChannel = `${keys}cancel`;
     this.#instanceKey = `${keys}instance:${instanceId}`;
     this.#lifePrefix = `${keys}life:`;
-    this.#seqKey = `${keys}jobs:seq`;
     this.#fenceKey = `${keys}jobs:fence`;
     this.#noKey = `${keys}none`;
   }
@@ -130,24 +128,27 @@ export class JobRecords {
     return Number(seconds ?? 0) * 1_000;
   }
 
-  /** Claims the request for this job. `busy`: this process works on the request now. */
-  async open(job: ParsedJob, jobId: string, busy: boolean): Promise<Opened> {
+  /** Claims the request for this job. `busy`: this process works on the request now. `dueMs`: its place, if it wants its VM's lock. */
+  async open(
+    job: ParsedJob,
+    jobId: string,
+    { busy, dueMs }: { busy: boolean; dueMs: number | undefined },
+  ): Promise<Opened> {
     const key = this.#recordKey(requestHash(job.requestId));
     const [kind, ...rest] = (await runScript(this.#client, openScript, [
-      ...[key, `${key}:followers`, this.#seqKey, this.#cancelKey(jobId)],
+      ...[key, `${key}:followers`, this.#cancelKey(jobId), this.#lineKey(job)],
       ...[job.bodyHash, jobId, this.life, this.#lifePrefix, requestKeptMs, busy ? '1' : '0'],
-      this.#names.jobPrefix,
+      ...[job.vm === undefined ? '' : (dueMs ?? ''), waiterMs, this.#names.jobPrefix],
     ])) as [Opened['kind'], ...unknown[]];
-    const [first, second, third] = rest.map(String);
+    const [first, second] = rest.map(String);
     switch (kind) {
       case 'lead':
       case 'cancelled':
       case 'begun':
         return {
           kind,
-          seq: first ?? '0',
-          vm: second ? JSON.parse(second) : undefined,
-          begun: third ? JSON.parse(third) : [],
+          vm: first ? JSON.parse(first) : undefined,
+          begun: second ? JSON.parse(second) : [],
         };
       case 'done':
         return { kind, ok: first === '1', answer: second ?? '' };
@@ -159,8 +160,8 @@ export class JobRecords {
   async lock(claim: Claim, vm: VmIdentity | undefined): Promise<Locked & { key: string }> {
     const key = vmKey(this.#names, claim.job, vm);
     const [kind, holder] = (await runScript(this.#client, lockScript, [
-      ...[key, `${key}:waiters`, this.#fenceKey, this.#recordKey(claim.hash)],
-      ...[claim.jobId, this.life, this.#lifePrefix, leaseOf(claim), claim.seq, waiterMs],
+      ...[key, `${key}:waiters`, this.#fenceKey, this.#recordKey(claim.hash), this.#lineKey(claim.job)],
+      ...[claim.jobId, this.life, this.#lifePrefix, leaseOf(claim), claim.dueMs, waiterMs],
       vm ? JSON.stringify(vm) : '',
       this.#names.jobPrefix,
     ])) as [Locked['kind'], string];
@@ -181,7 +182,7 @@ export class JobRecords {
     const { lock, begun } = claim;
     return (await runScript(this.#client, renewScript, [
       ...[this.#recordKey(claim.hash), lock?.key ?? this.#noKey, this.#cancelKey(claim.jobId)],
-      ...[this.life, claim.jobId, lock?.holder ?? '', leaseOf(claim), claim.job.bodyHash, claim.seq],
+      ...[this.life, claim.jobId, lock?.holder ?? '', leaseOf(claim), claim.job.bodyHash],
       begun.length > 0 ? JSON.stringify(begun) : '',
       lock?.vm ? JSON.stringify(lock.vm) : '',
       requestKeptMs,
@@ -199,7 +200,8 @@ export class JobRecords {
     const lockKey = claim.lock?.key ?? this.#noKey;
     const large = !acts && own.answer.length > largeAnswerChars;
     const [kind, ok, answer, ...wake] = (await runScript(this.#client, finishScript, [
-      ...[key, `${key}:followers`, lockKey, `${lockKey}:waiters`, this.#cancelKey(claim.jobId)],
+      ...[key, `${key}:followers`, lockKey, `${lockKey}:waiters`],
+      ...[this.#cancelKey(claim.jobId), this.#lineKey(claim.job)],
       ...[this.life, claim.jobId, claim.lock?.holder ?? '', claim.job.bodyHash],
       ...[own.ok ? '1' : '0', own.answer, whenCancelled, large ? largeReadKeptMs : requestKeptMs],
       this.#names.jobPrefix,
@@ -225,7 +227,7 @@ export class JobRecords {
   ): Promise<{ kind: 'cancelled' | 'too late' | 'unknown'; leader?: string }> {
     const hash = requestHash(job.requestId);
     const [kind, leader] = (await runScript(this.#client, cancelScript, [
-      ...[this.#recordKey(hash), this.#seqKey, job.bodyHash, jobId, requestKeptMs],
+      ...[this.#recordKey(hash), job.bodyHash, jobId, requestKeptMs],
     ])) as ['cancelled' | 'too late' | 'unknown', string?];
     if (kind === 'cancelled') await this.#client.publish(this.cancelChannel, hash);
     return leader ? { kind, leader } : { kind };
@@ -236,6 +238,11 @@ export class JobRecords {
     const key = this.#recordKey(requestHash(job.requestId));
     const [body, jobId] = await this.#client.hmget(key, 'body', 'job');
     return jobId ? { jobId, sameBody: body === job.bodyHash } : undefined;
+  }
+
+  /** Those that came for a VM, by what they call it: which VM that is, only its host knows. */
+  #lineKey({ host, vm }: ParsedJob): string {
+    return `${this.#names.keys}line:${host}/${vm}`;
   }
 
   #recordKey(hash: string): string {

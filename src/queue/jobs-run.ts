@@ -28,7 +28,7 @@ export type RunOptions = {
   jobId: string;
   job: ParsedJob;
   hash: string;
-  seq: string;
+  dueMs: number;
   acts: boolean;
   /** Takes the VM's lock; false when another job has it. */
   lock: (run: JobRun, vm: VmIdentity) => Promise<boolean>;
@@ -57,8 +57,8 @@ export class JobRun implements JobLife {
 
   constructor(options: RunOptions) {
     this.#options = options;
-    const { jobId, job, hash, seq, begun } = options;
-    this.claim = { jobId, job, hash, seq, begun, lock: undefined };
+    const { jobId, job, hash, dueMs, begun } = options;
+    this.claim = { jobId, job, hash, dueMs, begun, lock: undefined };
     this.begun = begun;
     this.signal = this.#controller.signal;
     this.#stage = begun.length > 0 ? 'begun' : 'preparing';

@@ -24,9 +24,11 @@ export async function runScript(
 }
 
 /**
- * A request's record: body, job (the leader), life (who works on it now), state (open | done), seq, begun (JSON), vm (JSON),
- * cancel, ok, answer. A waiter of a VM has a place in a sorted set and a key that lives while it keeps asking. Scripts
- * that ask whether a job is there are told with what BullMQ's keys of jobs begin, in their last ARGV.
+ * A request's record: body, job (the leader), life (who works on it now), state (open | done), begun (JSON), vm (JSON), cancel,
+ * ok, answer. Jobs of a VM have places in sorted sets, by when they were due, and a key each that lives while they keep asking:
+ * the line, of those that came and have not found their VM yet, by the words that they call it; the waiters, of those that
+ * know it and found it locked. Scripts that ask whether a job is there are told with what BullMQ's keys of jobs begin, in their
+ * last ARGV.
  */
 const waiting = `
 local function unfinished(job)
@@ -37,6 +39,17 @@ local function waits(waiters, job)
   if redis.call('EXISTS', waiters .. ':' .. job) == 1 and unfinished(job) then return true end
   redis.call('ZREM', waiters, job)
   return false
+end
+local function join(places, due, job, ms)
+  redis.call('ZADD', places, due, job)
+  redis.call('PEXPIRE', places, 86400000)
+  redis.call('SET', places .. ':' .. job, '1', 'PX', ms)
+end`;
+
+const leave = `
+local function leave(places, job)
+  redis.call('ZREM', places, job)
+  redis.call('DEL', places .. ':' .. job)
 end`;
 
 const giveBack = `${waiting}
@@ -52,18 +65,22 @@ local function release(lock, waiters, holder)
   return nextWaiter(waiters)
 end`;
 
-// KEYS record followers seq cancel · ARGV body job life lifePrefix ttlMs busy jobPrefix
+// KEYS record followers cancel line · ARGV body job life lifePrefix ttlMs busy due waiterMs jobPrefix
+// due is '' for a job that takes no VM.
 export const openScript = script(
   4,
   `${waiting}
-local f = redis.call('HMGET', KEYS[1], 'body', 'job', 'life', 'state', 'cancel', 'ok', 'answer', 'begun', 'seq', 'vm')
+local f = redis.call('HMGET', KEYS[1], 'body', 'job', 'life', 'state', 'cancel', 'ok', 'answer', 'begun', 'vm')
 local body, job, life = ARGV[1], ARGV[2], ARGV[3]
+local function lead(vm)
+  if f[5] or redis.call('EXISTS', KEYS[3]) == 1 then return {'cancelled', vm} end
+  if ARGV[7] ~= '' then join(KEYS[4], ARGV[7], job, ARGV[8]) end
+  return {'lead', vm}
+end
 if not f[1] then
-  local seq = redis.call('INCR', KEYS[3])
-  redis.call('HSET', KEYS[1], 'body', body, 'job', job, 'life', life, 'state', 'open', 'seq', seq)
+  redis.call('HSET', KEYS[1], 'body', body, 'job', job, 'life', life, 'state', 'open')
   redis.call('PEXPIRE', KEYS[1], ARGV[5])
-  if redis.call('EXISTS', KEYS[4]) == 1 then return {'cancelled', seq} end
-  return {'lead', seq}
+  return lead('')
 end
 if f[1] ~= body then return {'other'} end
 if f[4] == 'done' then return {'done', f[6], f[7]} end
@@ -80,21 +97,29 @@ elseif held then
 end
 redis.call('HSET', KEYS[1], 'job', job, 'life', life)
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
-if f[8] then return {'begun', f[9], f[10] or '', f[8]} end
-if f[5] or redis.call('EXISTS', KEYS[4]) == 1 then return {'cancelled', f[9], f[10] or ''} end
-return {'lead', f[9], f[10] or ''}`,
+if f[8] then return {'begun', f[9] or '', f[8]} end
+return lead(f[9] or '')`,
 );
 
-// KEYS lock waiters fence record · ARGV job life lifePrefix leaseMs seq waiterMs vm jobPrefix
+// KEYS lock waiters fence record line · ARGV job life lifePrefix leaseMs due waiterMs vm jobPrefix
 export const lockScript = script(
-  4,
-  `${waiting}
+  5,
+  `${waiting}${leave}
 local job, life = ARGV[1], ARGV[2]
 local function wait()
-  redis.call('ZADD', KEYS[2], ARGV[5], job)
-  redis.call('PEXPIRE', KEYS[2], 86400000)
-  redis.call('SET', KEYS[2] .. ':' .. job, '1', 'PX', ARGV[6])
+  join(KEYS[2], ARGV[5], job, ARGV[6])
   return {'busy'}
+end
+local due, number = tonumber(ARGV[5]), tonumber(job) or 0
+local function isAfterAnother(places)
+  local found = redis.call('ZRANGE', places, 0, 63, 'WITHSCORES')
+  for n = 1, #found, 2 do
+    local other, theirs = found[n], tonumber(found[n + 1])
+    if theirs > due then return false end
+    local before = theirs < due or (tonumber(other) or 0) < number
+    if before and waits(places, other) then return true end
+  end
+  return false
 end
 if redis.call('HGET', KEYS[4], 'life') ~= life or redis.call('HGET', KEYS[4], 'job') ~= job then return {'lost'} end
 local holder = redis.call('GET', KEYS[1])
@@ -102,15 +127,11 @@ if holder then
   local theirLife, theirJob = string.match(holder, '^([^|]*)|[^|]*|(.*)$')
   local ours = theirJob == job and (theirLife == life or redis.call('EXISTS', ARGV[3] .. theirLife) == 0)
   if not ours then return wait() end
-else
-  local places = redis.call('ZRANGE', KEYS[2], 0, 63, 'WITHSCORES')
-  for n = 1, #places, 2 do
-    if places[n] == job then break end
-    if tonumber(places[n + 1]) < tonumber(ARGV[5]) and waits(KEYS[2], places[n]) then return wait() end
-  end
+elseif isAfterAnother(KEYS[2]) or isAfterAnother(KEYS[5]) then
+  return wait()
 end
-redis.call('ZREM', KEYS[2], job)
-redis.call('DEL', KEYS[2] .. ':' .. job)
+leave(KEYS[2], job)
+leave(KEYS[5], job)
 holder = life .. '|' .. redis.call('INCR', KEYS[3]) .. '|' .. job
 redis.call('SET', KEYS[1], holder, 'PX', ARGV[4])
 redis.call('HSET', KEYS[4], 'vm', ARGV[7])
@@ -132,7 +153,7 @@ redis.call('HSET', KEYS[1], 'begun', ARGV[5])
 return 'ok'`,
 );
 
-// KEYS record lock cancel · ARGV life job holder leaseMs body seq begun vm ttlMs
+// KEYS record lock cancel · ARGV life job holder leaseMs body begun vm ttlMs
 // What a store forgot in a crash is put back.
 export const renewScript = script(
   3,
@@ -146,18 +167,19 @@ if ARGV[3] ~= '' then
   if holder and holder ~= ARGV[3] then return 'lost' end
   redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
 end
-redis.call('HSET', KEYS[1], 'body', ARGV[5], 'job', ARGV[2], 'life', ARGV[1], 'state', 'open', 'seq', ARGV[6])
-if ARGV[7] ~= '' then redis.call('HSET', KEYS[1], 'begun', ARGV[7]) end
-if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'vm', ARGV[8]) end
-redis.call('PEXPIRE', KEYS[1], ARGV[9])
-if not f[6] and ARGV[7] == '' and (f[4] or redis.call('EXISTS', KEYS[3]) == 1) then return 'cancelled' end
+redis.call('HSET', KEYS[1], 'body', ARGV[5], 'job', ARGV[2], 'life', ARGV[1], 'state', 'open')
+if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'begun', ARGV[6]) end
+if ARGV[7] ~= '' then redis.call('HSET', KEYS[1], 'vm', ARGV[7]) end
+redis.call('PEXPIRE', KEYS[1], ARGV[8])
+if not f[6] and ARGV[6] == '' and (f[4] or redis.call('EXISTS', KEYS[3]) == 1) then return 'cancelled' end
 return 'ok'`,
 );
 
-// KEYS record followers lock waiters cancel · ARGV life job holder body ok answer cancelledAnswer ttlMs jobPrefix
+// KEYS record followers lock waiters cancel line · ARGV life job holder body ok answer cancelledAnswer ttlMs jobPrefix
 export const finishScript = script(
-  5,
-  `${giveBack}
+  6,
+  `${giveBack}${leave}
+leave(KEYS[6], ARGV[2])
 local f = redis.call('HMGET', KEYS[1], 'life', 'state', 'ok', 'answer', 'cancel', 'begun', 'job')
 local status, ok, answer = 'done', ARGV[5], ARGV[6]
 if f[2] == 'done' then
@@ -196,13 +218,13 @@ end
 return release(KEYS[2], KEYS[3], ARGV[3])`,
 );
 
-// KEYS record seq · ARGV body job ttlMs
+// KEYS record · ARGV body job ttlMs
 export const cancelScript = script(
-  2,
+  1,
   `
 local f = redis.call('HMGET', KEYS[1], 'body', 'state', 'begun', 'job')
 if not f[1] then
-  redis.call('HSET', KEYS[1], 'body', ARGV[1], 'job', ARGV[2], 'state', 'open', 'seq', redis.call('INCR', KEYS[2]))
+  redis.call('HSET', KEYS[1], 'body', ARGV[1], 'job', ARGV[2], 'state', 'open')
   redis.call('PEXPIRE', KEYS[1], ARGV[3])
   f[4] = ARGV[2]
 elseif f[1] ~= ARGV[1] then

@@ -98,6 +98,8 @@ export type Delivery = {
   data: unknown;
   /** Wall milliseconds at which it was added. */
   addedMs: number;
+  /** Wall milliseconds at which it was to be run: when it was added, or after the delay that it was added with. */
+  dueMs: number;
   /** How often it was delivered, this time included. */
   deliveries: number;
   /** `own`: found lying, and this process lost it; `dead`: found lying, and its owner is gone. */

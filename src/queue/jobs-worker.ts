@@ -67,10 +67,17 @@ export function deliveryOf(job: Job, onError: (error: unknown) => void, found?: 
     name: job.name,
     data: job.data,
     addedMs: job.timestamp,
+    dueMs: dueMs(job),
     deliveries: job.attemptsStarted,
     ...(found && { found }),
     progress: (steps) => told.tell(steps),
   };
+}
+
+/** Both numbers are the caller's words. */
+function dueMs({ timestamp, opts }: Job): number {
+  const due = timestamp + (opts.delay ?? 0);
+  return Number.isFinite(due) ? due : Date.now();
 }
 
 async function endOwn(job: Job, ending: Ending, token: string | undefined): Promise<unknown> {

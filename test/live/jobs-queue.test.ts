@@ -1,6 +1,6 @@
 // VM jobs through a real store, from a caller that knows only BullMQ: one act per request, one job per VM, and a truthful
 // end for every job. The operations are fakes that count; the kill -9 tests are in test/fault.
-import { Worker } from 'bullmq';
+import { type Job, Worker } from 'bullmq';
 import { describe, expect, it } from 'vitest';
 import { JobError } from '../../src/ops/job.js';
 import { urlAddress } from '../../src/queue/connection.js';
@@ -171,6 +171,36 @@ describe('the VM', () => {
     expect(work.overlaps).toEqual([]);
     const here = work.acted.filter((id) => bodies.some(({ requestId }) => requestId === id));
     expect(here).toEqual(bodies.map(({ requestId }) => requestId));
+  });
+
+  it('has the job that came first first, though it takes longer to find the VM', async () => {
+    await using b = await bench();
+    const { work } = await b.engine();
+    const [first, second, refused, last] = [request(), request(), request(), request()];
+    const [firstFound, refusedFound] = [latch(), latch()];
+    work.find = async ({ requestId }) => {
+      if (requestId === first.requestId) return firstFound.wait;
+      if (requestId !== refused.requestId) return;
+      await refusedFound.wait;
+      throw new JobError('VM_NOT_FOUND', 'no VM web-1');
+    };
+    const jobs: Job[] = [];
+    for (const body of [first, second, refused, last]) jobs.push(await b.caller.add('stop', body));
+    await until('the second to have asked for the VM', () => jobs[1]?.isDelayed());
+    expect(work.acted).toEqual([]);
+    firstFound.open();
+    await until('the second to act', () => work.acted.length === 2);
+    await until('the last to wait for the one that looks', () => jobs[3]?.isDelayed());
+    refusedFound.open();
+    const answers = await Promise.all(jobs.map((job) => b.caller.answer(job)));
+    expect(work.acted).toEqual([first, second, last].map(({ requestId }) => requestId));
+    expect(answers.map(({ failure }) => failure)).toEqual([
+      undefined,
+      undefined,
+      'VM_NOT_FOUND: no VM web-1',
+      undefined,
+    ]);
+    await expect(b.caller.client.keys('*:line:*')).resolves.toEqual([]);
   });
 
   it('has one job at a time across two engines', async () => {

@@ -83,7 +83,7 @@ describe('a job', () => {
     const elsewhere = await jobs.run('pause', { host: other.name, vm: 'web-1' });
     expect(elsewhere).toMatchObject({ result: { outcome: 'changed' } });
     const [first, second] = await Promise.all([jobs.ended(slow), jobs.ended(behind)]);
-    expect(first).toMatchObject({ state: 'completed' });
+    expect(first).toMatchObject({ state: 'completed', failure: undefined });
     expect(second).toMatchObject({ state: 'completed', result: { before: { state: 'running' } } });
     const times = await Promise.all([slow, behind].map((id) => jobs.queue.getJob(id)));
     expect(times[1]?.finishedOn).toBeGreaterThan(times[0]?.finishedOn ?? 0);

@@ -55,6 +55,8 @@ export class FakeWork implements JobWork {
   readonly settled: string[] = [];
   readonly overlaps: string[] = [];
   runs = 0;
+  /** Before it is known which VM it is. */
+  find: Act = async () => undefined;
   /** Before the gate. */
   read: Act = async () => undefined;
   act: Act = async () => undefined;
@@ -78,6 +80,7 @@ export class FakeWork implements JobWork {
   async run(job: ParsedJob, life: JobLife): Promise<JobResult> {
     this.runs++;
     const vm = vmOf(job);
+    await this.find(job, life);
     if (vm) await life.resolved?.(vm);
     await this.read(job, life);
     if (job.dryRun) return resultOf(job, { outcome: 'planned' });

@@ -45,7 +45,7 @@ function setUp(change: { deadlineInMs?: number; begun?: BegunAct[]; acts?: boole
   };
   const steps: unknown[] = [];
   const run = new JobRun({
-    ...{ records, audit, clock, job, jobId: '7', hash: 'h', seq: '1' },
+    ...{ records, audit, clock, job, jobId: '7', hash: 'h', dueMs: 1 },
     acts: change.acts ?? true,
     begun: change.begun ?? [],
     lock: async () => true,
