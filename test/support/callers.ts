@@ -46,6 +46,15 @@ export type DoorOptions = {
 /** The HTTP side, whole, without a port. `GET /-/csrf` gives the form token of a session. */
 export async function openDoor(options: DoorOptions = {}): Promise<Door> {
   const dir = await mkdtemp(join(tmpdir(), 'door-'));
+  try {
+    return await openDoorIn(dir, options);
+  } catch (error) {
+    await rm(dir, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+async function openDoorIn(dir: string, options: DoorOptions): Promise<Door> {
   const file = join(dir, 'tokens.yaml');
   const made = new Map<string, string>();
   const entries: AuditEntry[] = [];

@@ -2,27 +2,20 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach } from 'vitest';
+import { onTestFinished } from 'vitest';
 import { type AuditEntry, AuditLog, type AuditLogOptions } from '../../../src/audit/log.js';
 import { systemClock } from '../../../src/core/clock.js';
 
-const dirs: string[] = [];
-const logs: AuditLog[] = [];
-
-afterEach(async () => {
-  for (const log of logs.splice(0)) await log.close().catch(() => undefined);
-  for (const dir of dirs.splice(0)) rmSync(dir, { recursive: true, force: true });
-});
-
+/** Where a log may be made; it goes when the test ends. */
 export function auditDir(): string {
   const dir = mkdtempSync(join(tmpdir(), 'outrigger-audit-'));
-  dirs.push(dir);
+  onTestFinished(() => rmSync(dir, { recursive: true, force: true }));
   return join(dir, 'audit');
 }
 
 export async function openLog(dir: string, options: Partial<AuditLogOptions> = {}): Promise<AuditLog> {
   const log = await AuditLog.open({ dir, clock: systemClock, ...options });
-  logs.push(log);
+  onTestFinished(() => log.close().catch(() => undefined));
   return log;
 }
 
