@@ -1,6 +1,6 @@
 // From a delivered job to its end, whatever happened before: parse → claim the request, and a place in the line for its VM →
-// admit → place at the host → lock of the VM → run → write the answer → give back. It refuses to run what may have been begun before: that is settled by
-// looking, and an answer once written is the answer for everybody.
+// admit → place at the host → lock of the VM → run → write the answer → give back. It refuses to run what may have been
+// begun before: that is settled by looking, and an answer once written is the answer for everybody.
 //
 //   the store says   this delivery                         ends as
 //   lead             run it                                its result or failure

@@ -128,7 +128,7 @@ export class JobRecords {
     return Number(seconds ?? 0) * 1_000;
   }
 
-  /** Claims the request for this job. `busy`: this process works on the request now. `dueMs`: its place, if it wants its VM's lock. */
+  /** Claims the request for this job. `busy`: this process works on the request now; `dueMs`: for a job that wants its VM's lock. */
   async open(
     job: ParsedJob,
     jobId: string,
