@@ -1,5 +1,6 @@
 import { defineConfig } from 'vitest/config';
 import { labPossible } from './lab/possible.js';
+import { promtoolThere } from './test/unit/metrics/promtool.js';
 
 const unit = {
   test: {
@@ -25,6 +26,8 @@ const live = {
 
 const lab = labPossible();
 if (!lab.ok) console.warn(`Skipped: all of test/live and test/fault, which raise real KVM hosts: ${lab.why}`);
+if (!promtoolThere)
+  console.warn('Skipped: what promtool judges: not installed: promtool; lab/prepare.sh test installs it');
 
 export default defineConfig({
   test: {

@@ -179,7 +179,6 @@ return 'ok'`,
 export const finishScript = script(
   6,
   `${giveBack}${leave}
-leave(KEYS[6], ARGV[2])
 local f = redis.call('HMGET', KEYS[1], 'life', 'state', 'ok', 'answer', 'cancel', 'begun', 'job')
 local status, ok, answer = 'done', ARGV[5], ARGV[6]
 if f[2] == 'done' then
@@ -197,6 +196,7 @@ else
 end
 local reply = {status, ok, answer, release(KEYS[3], KEYS[4], ARGV[3])}
 if status == 'done' then
+  leave(KEYS[6], ARGV[2])
   for _, job in ipairs(redis.call('SMEMBERS', KEYS[2])) do table.insert(reply, job) end
   redis.call('DEL', KEYS[2])
 end

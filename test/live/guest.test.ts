@@ -216,7 +216,9 @@ describe('what happens to VMs', () => {
       after.find('outrigger_domain_state_reason_info', { domain: 'well', state: 'paused' }),
     ).toHaveLength(1);
     expect(changedAt(after, 'well')).toBeUndefined();
-    // Before, it may have been the time of the event: that of the process may not have been read yet.
+    expect(changedAt(before, 'stopped')).toBeGreaterThan(0);
+    expect(changedAt(after, 'stopped')).toBe(changedAt(before, 'stopped'));
+    // Just started: before, it may have been the time of the event, since that of the process had not been read yet.
     const apart = Math.abs((changedAt(after, 'silent') ?? 0) - (changedAt(before, 'silent') ?? 0));
     expect(apart).toBeLessThan(2);
     expect(after.value('outrigger_domain_start_time_seconds', { domain: 'silent' })).toBe(

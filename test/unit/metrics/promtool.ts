@@ -1,6 +1,9 @@
 // Runs `promtool check metrics` on a page.
 import { spawnSync } from 'node:child_process';
 
+/** Whether this machine has it. vitest.config.ts says so where not, and what needs it is skipped. */
+export const promtoolThere = spawnSync('promtool', ['--version']).error === undefined;
+
 /** Its complaints, one a line; none for a clean page. Throws when the page cannot be parsed, or promtool is missing. */
 export function promtoolComplaints(page: string): string[] {
   const { error, stdout, stderr, status } = spawnSync('promtool', ['check', 'metrics'], {
