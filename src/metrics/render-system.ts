@@ -1,4 +1,5 @@
 // Renders a host's own figures. A part that the sample lacks has no line.
+import type { Figures } from '../core/figures.js';
 import type { Filesystem } from '../pollers/filesystems.js';
 import type { DiskStats } from '../pollers/proc/diskstats.js';
 import type { NetDevice } from '../pollers/proc/netdev.js';
@@ -127,9 +128,7 @@ function renderFields(
   lines.addAll(sockstatColumns, host, sockstat);
 }
 
-type Fields = Readonly<Record<string, number | undefined>>;
-
-function fieldColumns(fields: Iterable<readonly [string, FamilyName]>): Columns<Fields> {
+function fieldColumns(fields: Iterable<readonly [string, FamilyName]>): Columns<Figures> {
   return [...fields].map(([field, family]) => [family, (figures) => figures[field]] as const);
 }
 

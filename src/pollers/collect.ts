@@ -1,5 +1,6 @@
 // What the collectors of a host's own figures make, part by part. A part that a host does not have, or that the inventory does
 // not want, is absent: never a zero.
+import type { Figures } from '../core/figures.js';
 import type { CollectorName } from '../inventory/collectors.js';
 import type { Filesystem } from './filesystems.js';
 import type { PartReader, PollReads } from './part-reader.js';
@@ -42,7 +43,7 @@ export type SystemFigures = {
   frequencies: CpuFrequency[];
   scaling: CpuScaling[];
   /** Bytes under the kernel's names; the HugePages_… counts are pages. */
-  meminfo: Record<string, number>;
+  meminfo: Figures;
   loadavg: LoadAverage;
   /** Seconds since boot, and the host's clock in seconds since the epoch. */
   uptime: number;
@@ -58,10 +59,10 @@ export type SystemFigures = {
   arp: Record<string, number>;
   pressure: { cpu?: Pressure; io?: Pressure; memory?: Pressure; irq?: Pressure };
   schedule: CpuSchedule[];
-  vmstat: Record<string, number>;
-  netstat: Record<string, number>;
+  vmstat: Figures;
+  netstat: Figures;
   /** `TCP_mem_bytes` and `UDP_mem_bytes` beside the kernel's fields. */
-  sockstat: Record<string, number>;
+  sockstat: Figures;
   softnet: Softnet[];
   udpQueues: { v4?: UdpQueues; v6?: UdpQueues };
   openFiles: { allocated: number; maximum: number };

@@ -4,9 +4,9 @@ import { parseArp } from './proc/arp.js';
 import { parseConntrackStat } from './proc/conntrack.js';
 import { parseMeminfo } from './proc/meminfo.js';
 import { netDeviceShape, parseNetDev } from './proc/netdev.js';
-import { parseNetstat, parseSnmp6, parseSockstat } from './proc/netstat.js';
+import { parseNetstat, parseSnmp6, parseSockstat, protocolFigures, socketFigures } from './proc/netstat.js';
 import { parseSoftnet } from './proc/softnet.js';
-import { hostileRecord, parseUnsignedLine } from './proc/text.js';
+import { parseUnsignedLine } from './proc/text.js';
 import { parseUdpQueues } from './proc/udp.js';
 import { pageBytes, parseVmstat } from './proc/vmstat.js';
 import { readBonds } from './sys/bonding.js';
@@ -39,7 +39,7 @@ const netstat: Collect = async ({ reader }) => {
     reader.parsed('/proc/net/snmp6', parseSnmp6),
   ]);
   if (!snmp && !extended && !snmp6) return undefined;
-  return { netstat: Object.assign(hostileRecord<number>(), snmp, extended, snmp6) };
+  return { netstat: protocolFigures.figures(protocolFigures.together([snmp, extended, snmp6])) };
 };
 
 const sockstat: Collect = async ({ reader }) => {
@@ -50,11 +50,13 @@ const sockstat: Collect = async ({ reader }) => {
     reader.parsed('/proc/vmstat', parseVmstat),
   ]);
   if (!v4 && !v6) return undefined;
-  const sockets = Object.assign(hostileRecord<number>(), v4, v6);
+  const numbers = socketFigures.together([v4, v6]);
+  const sockets = socketFigures.figures(numbers);
   const page = pageBytes(meminfo, vmstat);
   for (const protocol of ['TCP', 'UDP']) {
     const pages = sockets[`${protocol}_mem`];
-    if (page !== undefined && pages !== undefined) sockets[`${protocol}_mem_bytes`] = pages * page;
+    const place = socketFigures.placeOf(`${protocol}_mem_bytes`);
+    if (page !== undefined && pages !== undefined && place !== undefined) numbers[place] = pages * page;
   }
   return { sockstat: sockets };
 };

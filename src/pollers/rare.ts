@@ -1,5 +1,6 @@
 // What rarely changes, kept from sample to sample: names of hardware, limits, lists of directories. Each piece is read again
-// when it is old, some of them a poll, so that no poll pays for all. It refuses to outlive a boot of the host.
+// when it is old, some of them a poll, so that no poll pays for all: those that have waited longest. It refuses to outlive a boot of
+// the host.
 import type { Clock } from '../core/clock.js';
 
 /** Of one kind, in one poll: a piece is some twenty files as a rule. The others wait for the next poll. */
@@ -17,6 +18,9 @@ const always = {};
 /** `poll`: the number of the last one that wanted it. */
 type Piece = { readAtMs: number; value: unknown; poll: number };
 
+/** Of old pieces of a kind that had no turn, when the one that has waited longest was read: in the last poll, and in this. */
+type Waiting = { longestMs: number; nextMs: number };
+
 export class Rare {
   /** What names the boot, and so the machine, as far as it is known. */
   readonly bootId: string | undefined;
@@ -24,6 +28,8 @@ export class Rare {
   readonly #pieces = new Map<string, Piece>();
   /** By kind, in this poll. */
   readonly #refreshes = new Map<string, number>();
+  /** By kind, of those that had more to read than their turns. */
+  readonly #waiting = new Map<string, Waiting>();
   /** Paths of what is read in each poll, as the last one that was complete wanted them. */
   #often: readonly string[] = [];
   #poll = 0;
@@ -40,6 +46,10 @@ export class Rare {
     this.#nowMs = clock.monotonicMs();
     this.#everyMs = everyMs;
     if (this.#refreshes.size > 0) this.#refreshes.clear();
+    for (const waiting of this.#waiting.values()) {
+      waiting.longestMs = waiting.nextMs;
+      waiting.nextMs = Number.POSITIVE_INFINITY;
+    }
   }
 
   /** Samples are shown to people as JSON: this is not for them. */
@@ -59,9 +69,10 @@ export class Rare {
     const kept = this.#pieces.get(key);
     if (kept) kept.poll = this.#poll;
     const value = kept?.value as T | undefined;
-    const isDue =
-      !kept || this.#nowMs - kept.readAtMs >= this.#everyMs || (value !== undefined && isOld?.(value));
-    if (isDue && this.#takesTurn(key, atMost)) return this.#read(key, value, read);
+    const readAtMs = kept?.readAtMs ?? Number.NEGATIVE_INFINITY;
+    const hasChanged = value !== undefined && isOld?.(value) === true;
+    const isDue = hasChanged || this.#nowMs - readAtMs >= this.#everyMs;
+    if (isDue && this.#takesTurn(key, readAtMs, atMost, hasChanged)) return this.#read(key, value, read);
     return value;
   }
 
@@ -75,12 +86,18 @@ export class Rare {
     for (const [key, { poll }] of this.#pieces) if (poll < this.#poll) this.#pieces.delete(key);
   }
 
-  #takesTurn(key: string, atMost: number): boolean {
+  #takesTurn(key: string, readAtMs: number, atMost: number, isUrgent: boolean): boolean {
     const kind = key.split(' ', 1)[0] ?? '';
     const refreshes = this.#refreshes.get(kind) ?? 0;
-    if (refreshes >= atMost) return false;
-    this.#refreshes.set(kind, refreshes + 1);
-    return true;
+    const waiting = this.#waiting.get(kind);
+    const isNext = isUrgent || readAtMs <= (waiting?.longestMs ?? Number.POSITIVE_INFINITY);
+    if (isNext && refreshes < atMost) {
+      this.#refreshes.set(kind, refreshes + 1);
+      return true;
+    }
+    if (waiting) waiting.nextMs = Math.min(waiting.nextMs, readAtMs);
+    else this.#waiting.set(kind, { longestMs: Number.POSITIVE_INFINITY, nextMs: readAtMs });
+    return false;
   }
 
   async #read<T>(

@@ -2,7 +2,9 @@
 // have is an absent part of the sample, never a zero; what cannot be read is a problem in it, and the rest still counts. It
 // refuses to touch network and FUSE filesystems: a server that went away would hang the host's one SFTP process, and every poll
 // behind it.
+
 import { setMaxListeners } from 'node:events';
+import type { Figures } from '../core/figures.js';
 import { type CollectorName, collectorNames } from '../inventory/collectors.js';
 import type { CollectorRun, Kernel, SystemFigures } from './collect.js';
 import { collectors } from './collectors.js';
@@ -18,8 +20,8 @@ export type SystemSample = Partial<Omit<SystemFigures, 'cpus' | 'counts'>> & {
   takenAtMs: number;
   stat?: KernelStat;
   pressure: SystemFigures['pressure'];
-  netstat: Record<string, number>;
-  sockstat: Record<string, number>;
+  netstat: Figures;
+  sockstat: Figures;
   kernel: Kernel;
   collectors?: CollectorRun[];
   /** What could not be read or understood, for people. */

@@ -15,7 +15,8 @@ import {
   type ReadOptions,
   readerClosed,
 } from './file-reader.js';
-import type { Reader, SftpSession } from './sftp-session.js';
+import type { Reader } from './sftp-once.js';
+import type { SftpSession } from './sftp-session.js';
 import type { WaitOptions } from './target.js';
 
 export type { FileReader, FilesystemStats, ReadOptions } from './file-reader.js';
@@ -35,7 +36,7 @@ type Work = (session: SftpSession, operation: Operation) => void;
 const readKept: Work = (session, operation) =>
   session.readKept(operation.path, operation.bytesMax, operation);
 const readOnce: Work = (session, operation) =>
-  operation.follow(session.readOnce(operation.path, operation.bytesMax));
+  session.readOnce(operation.path, operation.bytesMax, operation);
 const list: Work = (session, operation) => operation.follow(session.list(operation.path));
 const readlink: Work = (session, operation) => operation.follow(session.readlink(operation.path));
 const statvfs: Work = (session, operation) => operation.follow(session.statvfs(operation.path));

@@ -23,6 +23,8 @@ export type Request = {
   reject: (error: Error) => void;
 };
 
+const unheard: Request = { path: '', settle: () => {}, reject: () => {} };
+
 /** What the server said instead of what was asked for. */
 class SftpRefusal extends Error {
   override readonly name = 'SftpRefusal';
@@ -132,9 +134,18 @@ export class SftpRequests {
   ask<T>(path: string, bytes: (id: number) => Buffer, take: (reply: SftpReply) => T): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (this.#ended) return reject(this.#ended);
-      const id = this.#register({ path, settle: (reply) => resolve(take(reply)), reject });
-      this.#outgoing.add(bytes(id));
+      this.post({ path, settle: (reply) => resolve(take(reply)), reject }, bytes);
     });
+  }
+
+  /** Asks for what is told to `request`. The session must not have ended. */
+  post(request: Request, bytes: (id: number) => Buffer): void {
+    this.#outgoing.add(bytes(this.#register(request)));
+  }
+
+  /** Asks for what nobody waits for. */
+  tell(bytes: (id: number) => Buffer): void {
+    if (!this.#ended) this.post(unheard, bytes);
   }
 
   /** Asks for a piece of an open file, whose reply goes to `request`: its id. The session must not have ended. */

@@ -3,6 +3,7 @@
 import { HostError } from '../core/errors.js';
 import { recurring } from '../core/recurring.js';
 import { type FilesystemStats, fileLimits, fileTooLarge, tooManyEntries } from './file-reader.js';
+import { OnceReading, type Reader, readBytes } from './sftp-once.js';
 import { type SftpRequests, unlessEof, wanted } from './sftp-requests.js';
 import { isLast, type KeptHandle, Rereading } from './sftp-rereading.js';
 import { encode, MalformedSftp, replyType, type SftpReply } from './sftp-wire.js';
@@ -15,10 +16,6 @@ type Handle = KeptHandle & {
   onFree?: () => void;
 };
 
-/** Who waits for a text. */
-export type Reader = { done: (text: string) => void; failed: (error: unknown) => void };
-
-const firstReadBytes = 32 * 1024;
 /** What a poll reads each time on a large host; a process may open 1024 files as a rule. */
 const handlesMax = 512;
 const piecesMax = 64;
@@ -118,14 +115,10 @@ export class SftpSession {
     return await this.#use(path, handle, bytesMax);
   }
 
-  /** Opens, reads and closes: for files that are replaced by renaming, where an open handle shows the old one. */
-  async readOnce(path: string, bytesMax: number): Promise<string> {
-    const id = await this.#open(path);
-    try {
-      return await this.#readWhole(path, unused(id), bytesMax);
-    } finally {
-      this.#close(id);
-    }
+  /** Opens, reads and closes. */
+  readOnce(path: string, bytesMax: number, reader: Reader): void {
+    if (this.ended) reader.failed(this.ended);
+    else new OnceReading(this.#requests, path, bytesMax, reader).begin();
   }
 
   async #use(path: string, handle: Handle, bytesMax: number): Promise<string> {
@@ -165,12 +158,7 @@ export class SftpSession {
   }
 
   #close(handle: string): void {
-    if (this.ended) return;
-    this.#request(
-      '',
-      (id) => encode.close(id, handle),
-      () => undefined,
-    ).catch(() => {});
+    this.#requests.tell((id) => encode.close(id, handle));
   }
 
   /** Nothing at the end of the file. */
@@ -199,10 +187,10 @@ export class SftpSession {
     const pieces: Buffer[] = [];
     let offset = 0;
     while (offset <= bytesMax) {
-      const piece = await this.#readAt(path, id, offset, firstReadBytes);
+      const piece = await this.#readAt(path, id, offset, readBytes);
       if (piece.length === 0) return pieces;
       pieces.push(piece);
-      if (isLast(path, piece.length, firstReadBytes)) return pieces;
+      if (isLast(path, piece.length, readBytes)) return pieces;
       offset += piece.length;
     }
     throw fileTooLarge(this.#host, path, bytesMax);

@@ -1,21 +1,88 @@
-// /proc/meminfo: every field, under the kernel's name; those in kB become bytes, the others (HugePages_…) are counts.
+// /proc/meminfo: the fields that node_exporter has a name for, under the kernel's; those in kB become bytes, the others (HugePages_…)
+// are counts.
+import { FigureList, type Figures } from '../../core/figures.js';
 import type { Problem } from '../problems.js';
-import { boundedLines, hostileRecord, Unsigneds } from './text.js';
+import { boundedLines, Unsigneds } from './text.js';
 
+export const meminfoFields: readonly string[] = [
+  'Active',
+  'Active(anon)',
+  'Active(file)',
+  'AnonHugePages',
+  'AnonPages',
+  'Balloon',
+  'Bounce',
+  'Buffers',
+  'Cached',
+  'CmaFree',
+  'CmaTotal',
+  'CommitLimit',
+  'Committed_AS',
+  'DirectMap1G',
+  'DirectMap2M',
+  'DirectMap4M',
+  'DirectMap4k',
+  'Dirty',
+  'FileHugePages',
+  'FilePmdMapped',
+  'HardwareCorrupted',
+  'Hugepagesize',
+  'Hugetlb',
+  'Inactive',
+  'Inactive(anon)',
+  'Inactive(file)',
+  'KReclaimable',
+  'KernelStack',
+  'Mapped',
+  'MemAvailable',
+  'MemFree',
+  'MemTotal',
+  'Mlocked',
+  'NFS_Unstable',
+  'PageTables',
+  'Percpu',
+  'Quicklists',
+  'SReclaimable',
+  'SUnreclaim',
+  'SecPageTables',
+  'Shmem',
+  'ShmemHugePages',
+  'ShmemPmdMapped',
+  'Slab',
+  'SwapCached',
+  'SwapFree',
+  'SwapTotal',
+  'Unaccepted',
+  'Unevictable',
+  'VmallocChunk',
+  'VmallocTotal',
+  'VmallocUsed',
+  'Writeback',
+  'WritebackTmp',
+  'Zswap',
+  'Zswapped',
+  'HugePages_Free',
+  'HugePages_Rsvd',
+  'HugePages_Surp',
+  'HugePages_Total',
+];
+
+const shown = new FigureList(meminfoFields);
 const linesMax = 256;
 const bytesPerKb = 1024;
 
-export function parseMeminfo(text: string, problem: Problem): Record<string, number> {
-  const info = hostileRecord<number>();
+export function parseMeminfo(text: string, problem: Problem): Figures {
+  const info = shown.blank();
   for (const line of boundedLines(text, linesMax, problem)) {
     const colon = line.indexOf(':');
-    const name = line.slice(0, Math.max(0, colon));
     const isKb = line.endsWith(' kB');
     const numbers = new Unsigneds(isKb ? line.slice(0, -' kB'.length) : line, colon + 1);
     const value = numbers.next();
-    if (!/^[A-Za-z0-9_()]{1,64}$/.test(name) || !numbers.wereAll) problem(`bad line ${line}`);
-    else info[name] = isKb ? value * bytesPerKb : value;
+    const place = shown.placeOf(line.slice(0, Math.max(0, colon)));
+    if (colon < 1 || !numbers.wereAll) problem(`bad line ${line}`);
+    else if (place !== undefined) info[place] = isKb ? value * bytesPerKb : value;
   }
-  if (info.MemTotal === undefined) problem('no MemTotal in it');
-  return info;
+  const figures = shown.figures(info);
+  if (figures.MemTotal === undefined) problem('no MemTotal in it');
+  return figures;
 }

@@ -1,7 +1,8 @@
 // /proc/net/snmp, netstat, snmp6, sockstat and sockstat6: protocol counters, those that node_exporter shows by default.
 // Keys are `Tcp_InSegs`, and `TCP_inuse` for sockets.
+import { FigureList, type Figures } from '../../core/figures.js';
 import type { Problem } from '../problems.js';
-import { boundedLines, fields, hostileRecord, Unsigneds, unsigned } from './text.js';
+import { boundedLines, fields, Unsigneds, unsigned } from './text.js';
 
 export const netstatFields: readonly string[] = [
   ...of('Ip', 'Forwarding'),
@@ -42,30 +43,38 @@ export const sockstatFields: readonly string[] = [
   ...of('FRAG6', 'inuse', 'memory'),
 ];
 
-const wantedNetstat = byProtocol(netstatFields);
-const wantedSockstat = byProtocol(sockstatFields);
-/** By the kernel's name of both: `Ip6InOctets`. */
-const wantedSnmp6 = new Map(netstatFields.map((key) => [key.replace('_', ''), key]));
+/** Of snmp, netstat and snmp6. */
+export const protocolFigures = new FigureList(netstatFields);
+/** And what the memory of sockets is in bytes, which no file tells. */
+export const socketFigures = new FigureList([...sockstatFields, 'TCP_mem_bytes', 'UDP_mem_bytes']);
+
+const wantedNetstat = byProtocol(netstatFields, protocolFigures);
+const wantedSockstat = byProtocol(sockstatFields, socketFigures);
+/** Places by the kernel's name of both: `Ip6InOctets`. */
+const wantedSnmp6 = new Map(netstatFields.map((key, place) => [key.replace('_', ''), place]));
 const linesMax = 1024;
 
 function of(protocol: string, ...names: string[]): string[] {
   return names.map((name) => `${protocol}_${name}`);
 }
 
-/** The fields by protocol and by name. */
-function byProtocol(keys: readonly string[]): ReadonlyMap<string, ReadonlyMap<string, string>> {
-  const protocols = new Map<string, Map<string, string>>();
+/** Places of the fields in `list`, by protocol and by name. */
+function byProtocol(
+  keys: readonly string[],
+  list: FigureList,
+): ReadonlyMap<string, ReadonlyMap<string, number>> {
+  const protocols = new Map<string, Map<string, number>>();
   for (const key of keys) {
     const [protocol = '', name = ''] = key.split('_', 2);
-    const names = protocols.get(protocol) ?? new Map<string, string>();
-    protocols.set(protocol, names.set(name, key));
+    const names = protocols.get(protocol) ?? new Map<string, number>();
+    protocols.set(protocol, names.set(name, list.placeOf(key) ?? 0));
   }
   return protocols;
 }
 
 /** /proc/net/snmp and /proc/net/netstat: a line of names, then a line of values, both beginning with the protocol. */
-export function parseNetstat(text: string, problem: Problem): Record<string, number> {
-  const stats = hostileRecord<number>();
+export function parseNetstat(text: string, problem: Problem): Figures {
+  const stats = protocolFigures.blank();
   let names: string | undefined;
   for (const whole of boundedLines(text, linesMax, problem)) {
     const line = whole.slice(0, lineCharsMax).trim();
@@ -82,13 +91,13 @@ export function parseNetstat(text: string, problem: Problem): Record<string, num
     }
     names = undefined;
   }
-  return stats;
+  return protocolFigures.figures(stats);
 }
 
 /** Of two lines that have as many words, both from `start` on, which is a blank. */
 function addValues(
-  stats: Record<string, number>,
-  wanted: ReadonlyMap<string, string>,
+  stats: number[],
+  wanted: ReadonlyMap<string, number>,
   names: string,
   values: string,
   start: number,
@@ -96,9 +105,9 @@ function addValues(
   let [name, value] = [start, start];
   while (name < names.length) {
     const [nameEnd, valueEnd] = [wordEnd(names, name + 1), wordEnd(values, value + 1)];
-    const key = wanted.get(names.slice(name + 1, nameEnd));
-    const number = key === undefined ? undefined : unsigned(values.slice(value + 1, valueEnd));
-    if (key !== undefined && number !== undefined) stats[key] = number;
+    const place = wanted.get(names.slice(name + 1, nameEnd));
+    const number = place === undefined ? undefined : unsigned(values.slice(value + 1, valueEnd));
+    if (place !== undefined && number !== undefined) stats[place] = number;
     [name, value] = [nameEnd, valueEnd];
   }
 }
@@ -117,34 +126,34 @@ function blanks(line: string): number {
 const lineCharsMax = 16_384;
 
 /** /proc/net/snmp6: `Ip6InOctets  42` a line. */
-export function parseSnmp6(text: string, problem: Problem): Record<string, number> {
-  const stats = hostileRecord<number>();
+export function parseSnmp6(text: string, problem: Problem): Figures {
+  const stats = protocolFigures.blank();
   for (const line of boundedLines(text, linesMax, problem)) {
     const end = wordEnd(line, 0);
-    const key = end === line.length ? undefined : wantedSnmp6.get(line.slice(0, end));
-    if (!key) continue;
+    const place = end === line.length ? undefined : wantedSnmp6.get(line.slice(0, end));
+    if (place === undefined) continue;
     const numbers = new Unsigneds(line, end);
     const number = numbers.next();
     if (!numbers.isSound) problem(`bad line ${line}`);
-    else stats[key] = number;
+    else stats[place] = number;
   }
-  return stats;
+  return protocolFigures.figures(stats);
 }
 
 /** /proc/net/sockstat and sockstat6: `TCP: inuse 4 orphan 0 …` a line. */
-export function parseSockstat(text: string, problem: Problem): Record<string, number> {
-  const stats = hostileRecord<number>();
+export function parseSockstat(text: string, problem: Problem): Figures {
+  const stats = socketFigures.blank();
   for (const line of boundedLines(text, linesMax, problem)) {
     const words = fields(line);
     const wanted = wantedSockstat.get((words[0] ?? '').replace(/:$/, ''));
     if (!wanted) continue;
     for (let index = 1; index + 1 < words.length; index += 2) {
-      const key = wanted.get(words[index] ?? '');
-      if (!key) continue;
+      const place = wanted.get(words[index] ?? '');
+      if (place === undefined) continue;
       const value = unsigned(words[index + 1]);
       if (value === undefined) problem(`bad line ${line}`);
-      else stats[key] = value;
+      else stats[place] = value;
     }
   }
-  return stats;
+  return socketFigures.figures(stats);
 }

@@ -1,7 +1,8 @@
 // /sys/class/net: what each network device is, and whether it is up. Some twenty files a device: read rarely, and at once when
-// the device's state or the count of its carrier changes has moved. Devices of guests are many, and say little that their VM does
-// not say: they are looked at as rarely as others are read, and read once unless they changed. It refuses to ask in each poll
-// for what grows with the number of guests.
+// the device's state or the count of its carrier changes has moved. Devices of guests are many, and alike but for a few files: those
+// are read, once unless they changed, and looked at as rarely as others are read. It refuses to ask in each poll for what grows
+// with the number of guests.
+import { recurring } from '../../core/recurring.js';
 import type { PartReader } from '../part-reader.js';
 import { hex, integer } from '../proc/text.js';
 import { allOf, type Rare } from '../rare.js';
@@ -10,12 +11,7 @@ export type NetClass = {
   device: string;
   /** As the kernel has them; what the driver does not know is absent. Speed in Mbit/s, -1 when unknown. */
   values: Partial<Record<NetClassField, number>>;
-  address: string;
-  broadcast: string;
-  duplex: string;
-  ifalias: string;
-  operstate: string;
-};
+} & Record<NetClassText, string>;
 
 const decimalFields = [
   'addr_assign_type',
@@ -37,12 +33,23 @@ const decimalFields = [
 const hexFields = ['dev_id', 'flags'] as const;
 export type NetClassField = (typeof decimalFields)[number] | (typeof hexFields)[number];
 
+const textFields = ['address', 'broadcast', 'duplex', 'ifalias', 'operstate'] as const;
+type NetClassText = (typeof textFields)[number];
+
+type Wanted = { numbers: readonly NetClassField[]; texts: readonly NetClassText[] };
+
+const ofHostsDevice: Wanted = { numbers: [...decimalFields, ...hexFields], texts: textFields };
+/** What the driver says of all its devices alike is left out: speed, duplex, type and so on. */
+const ofGuestsDevice: Wanted = {
+  numbers: ['carrier', 'carrier_changes', 'flags', 'ifindex', 'mtu', 'tx_queue_len'],
+  texts: ['address', 'operstate'],
+};
+
 const devicesMax = 512;
 /** Looked at in each poll; others when they are read anew. */
 const devicesWatchedMax = 32;
-/** Read in one poll: each is some sixty requests, on hosts that have a hundred of them. */
-const guestsDevicesAtATime = 1;
-const ofGuestsDevice = { atMost: guestsDevicesAtATime };
+/** Read in one poll: each is two dozen requests, on hosts that have a hundred of them. */
+const oneAtATime = { atMost: 1 };
 const ofGuests = /^(vnet|tap|veth|macvtap|fwpr|fwln)\d/;
 
 export async function readNetClass(
@@ -69,7 +76,7 @@ async function hostsDevice(
   isWatched: boolean,
 ): Promise<NetClass | undefined> {
   const now = isWatched ? await readChanges(reader, device, { often: true }) : {};
-  return rare.get(`netclass ${device}`, () => readDevice(reader, device), {
+  return rare.get(`netclass ${device}`, () => readDevice(reader, device, ofHostsDevice), {
     isOld: (kept) => hasChanged(kept, now),
   });
 }
@@ -80,12 +87,12 @@ function guestsDevice(
   device: string,
 ): Promise<NetClass | undefined> | NetClass | undefined {
   const read = async (before: NetClass | undefined) => {
-    if (!before) return readDevice(reader, device);
+    if (!before) return readDevice(reader, device, ofGuestsDevice);
     const now = await readChanges(reader, device, { often: false });
     const isSame = now.operstate !== undefined && !hasChanged(before, now);
-    return isSame ? before : readDevice(reader, device);
+    return isSame ? before : readDevice(reader, device, ofGuestsDevice);
   };
-  return rare.get(`tap ${device}`, read, ofGuestsDevice);
+  return rare.get(`tap ${device}`, read, oneAtATime);
 }
 
 type Changes = { operstate?: string | undefined; changes?: string | undefined };
@@ -111,24 +118,34 @@ function hasChanged(kept: NetClass, { operstate, changes }: Changes): boolean {
   );
 }
 
-async function readDevice(reader: PartReader, device: string): Promise<NetClass | undefined> {
-  const file = (name: string) => reader.attribute(`/sys/class/net/${device}/${name}`);
-  const [operstate, decimals, hexes, [address, broadcast, duplex, ifalias]] = await Promise.all([
-    file('operstate'),
-    Promise.all(decimalFields.map(async (name) => [name, integer(await file(name))] as const)),
-    Promise.all(hexFields.map(async (name) => [name, hex(await file(name))] as const)),
-    Promise.all(['address', 'broadcast', 'duplex', 'ifalias'].map(file)),
-  ]);
-  if (operstate === undefined) return undefined;
-  return {
+async function readDevice(
+  reader: PartReader,
+  device: string,
+  { numbers, texts }: Wanted,
+): Promise<NetClass | undefined> {
+  const told = await Promise.all(
+    [...numbers, ...texts].map((name) => reader.attribute(`/sys/class/net/${device}/${name}`)),
+  );
+  const net: NetClass = {
     device,
-    values: Object.fromEntries([...decimals, ...hexes].filter(([, value]) => value !== undefined)),
-    address: address ?? '',
-    broadcast: broadcast ?? '',
-    duplex: duplex ?? '',
-    ifalias: ifalias ?? '',
-    operstate,
+    values: {},
+    address: '',
+    broadcast: '',
+    duplex: '',
+    ifalias: '',
+    operstate: '',
   };
+  for (const [index, name] of numbers.entries()) {
+    const value = isHex(name) ? hex(told[index]) : integer(told[index]);
+    if (value !== undefined) net.values[name] = value;
+  }
+  for (const [index, name] of texts.entries()) net[name] = recurring(told[numbers.length + index] ?? '');
+  // A device has it as long as it is there.
+  return net.operstate === '' ? undefined : net;
+}
+
+function isHex(name: NetClassField): boolean {
+  return (hexFields as readonly string[]).includes(name);
 }
 
 /** Packets that no protocol wanted, by device: the one counter that /proc/net/dev does not show. */

@@ -10,6 +10,7 @@ import { type HostStateView, renderHostState } from '../../../src/metrics/host-s
 import type { Part } from '../../../src/metrics/page.js';
 import { renderSystem } from '../../../src/metrics/render-system.js';
 import { renderVms } from '../../../src/metrics/render-vms.js';
+import { meminfoFields } from '../../../src/pollers/proc/meminfo.js';
 import { netstatFields, sockstatFields } from '../../../src/pollers/proc/netstat.js';
 import { vmstatFields } from '../../../src/pollers/proc/vmstat.js';
 import type { SystemSample } from '../../../src/pollers/system.js';
@@ -234,6 +235,7 @@ describe('a host', () => {
   });
 
   it('has families for every field that pollers keep', () => {
+    expect([...memoryFamilies.keys()].sort()).toEqual([...meminfoFields].sort());
     expect([...netstatNames].sort()).toEqual([...netstatFields].sort());
     const made = ['TCP_mem_bytes', 'UDP_mem_bytes'];
     expect([...sockstatNames].sort()).toEqual([...sockstatFields, ...made].sort());

@@ -1,26 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type KeptHandle, Rereading } from '../../../src/ssh/sftp-rereading.js';
-import { MalformedSftp, SftpReplies, type SftpReply } from '../../../src/ssh/sftp-wire.js';
-
-function dataReply(id: number, text: string): SftpReply {
-  const bytes = Buffer.alloc(13 + text.length);
-  bytes.writeUInt32BE(9 + text.length, 0);
-  bytes.writeUInt8(103, 4);
-  bytes.writeUInt32BE(id, 5);
-  bytes.writeUInt32BE(text.length, 9);
-  bytes.write(text, 13, 'latin1');
-  return only(bytes);
-}
-
-function endReply(id: number): SftpReply {
-  return only(Buffer.from(['00000009', '65', id.toString(16).padStart(8, '0'), '00000001'].join(''), 'hex'));
-}
-
-function only(bytes: Buffer): SftpReply {
-  const [reply] = [...new SftpReplies().push(bytes)];
-  if (!reply) throw new Error('no reply');
-  return reply;
-}
+import { MalformedSftp } from '../../../src/ssh/sftp-wire.js';
+import { dataReply, endReply } from './sftp-replies.js';
 
 function rereading(path: string, layout: number[], bytesMax = 1_000_000) {
   const handle: KeptHandle = { id: 'h', layout };
