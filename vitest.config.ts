@@ -11,7 +11,8 @@ const unit = {
   test: {
     name: 'unit',
     include: ['test/unit/**/*.test.ts', 'test/tidy.test.ts'],
-    testTimeout: 10_000,
+    // Some take seconds of CPU, which a busy machine gives them late.
+    testTimeout: 60_000,
     // One process a core runs all files: a process a file took longer to start than the tests in it.
     isolate: false,
     maxWorkers: 2,

@@ -1,4 +1,5 @@
 // known_hosts against its oracle, ssh-keygen: which lines speak of a host, what hashing and removal do.
+
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHmac, randomBytes } from 'node:crypto';
 import { appendFileSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
@@ -7,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fingerprintOf, keyTypeOf } from '../../../src/ssh/host-key.js';
 import { KnownHosts, knownHostsName } from '../../../src/ssh/known-hosts.js';
 import { parseKnownHosts, wildcardMatches } from '../../../src/ssh/known-hosts-file.js';
+import { cpuWatch } from '../../support/cpu-time.js';
 import { makeKey, makeTempDir } from '../../support/sshd.js';
 
 let dir: string;
@@ -286,9 +288,9 @@ describe('small parts', () => {
     expect(wildcardMatches('a*b?d', 'aXXbcd')).toBe(true);
     expect(wildcardMatches('a*b?d', 'aXXbd')).toBe(false);
     expect(wildcardMatches('**', '')).toBe(true);
-    const started = performance.now();
+    const cpuMs = cpuWatch();
     expect(wildcardMatches('*a'.repeat(200), 'a'.repeat(5000).concat('b'))).toBe(false);
-    expect(performance.now() - started).toBeLessThan(1000);
+    expect(cpuMs()).toBeLessThan(1000);
   });
 
   it('reads no type out of bytes that are no key', () => {

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { makePrincipal } from '../../../../src/http/auth/principal.js';
 import { highest, needs, roleMay, roleMayOp, roles } from '../../../../src/http/auth/roles.js';
 import { operationNames } from '../../../../src/ops/job.js';
+import { cpuWatch } from '../../../support/cpu-time.js';
 
 describe('roles', () => {
   it.each([
@@ -86,8 +87,8 @@ describe('confinement', () => {
   });
 
   it('takes no longer for a pattern made to be slow', () => {
-    const startedMs = performance.now();
+    const cpuMs = cpuWatch();
     mayHost({ hosts: [`${'a*'.repeat(100)}b`] }, 'a'.repeat(253));
-    expect(performance.now() - startedMs).toBeLessThan(50);
+    expect(cpuMs()).toBeLessThan(200);
   });
 });

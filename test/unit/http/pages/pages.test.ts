@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { assetUrl } from '../../../../src/http/pages/assets.js';
 import { pageOperations } from '../../../../src/http/pages/operations.js';
 import { duration } from '../../../../src/http/pages/words.js';
+import { cpuWatch } from '../../../support/cpu-time.js';
 import {
   aHost,
   aJob,
@@ -147,12 +148,12 @@ describe('a thousand hosts and twenty thousand VMs', () => {
       '/vms?q=kvm-0999&sort=-cpu',
       '/vms?sort=-cpu&page=200',
     ]) {
-      const began = performance.now();
+      const cpuMs = cpuWatch();
       const { body, statusCode } = await get(url);
-      const tookMs = performance.now() - began;
+      const tookMs = cpuMs();
       expect(statusCode).toBe(200);
       expect(Buffer.byteLength(body), url).toBeLessThan(300_000);
-      // 100 ms on an idle machine; this one may be busy
+      // Some 100 ms; a core that is shared takes longer for the same.
       expect(tookMs, url).toBeLessThan(1_000);
     }
     const second = await get('/?page=2');
