@@ -139,7 +139,10 @@ async function readDevice(
     const value = isHex(name) ? hex(told[index]) : integer(told[index]);
     if (value !== undefined) net.values[name] = value;
   }
-  for (const [index, name] of texts.entries()) net[name] = recurring(told[numbers.length + index] ?? '');
+  for (const [index, name] of texts.entries()) {
+    const text = told[numbers.length + index] ?? '';
+    net[name] = name === 'address' ? text : recurring(text);
+  }
   // A device has it as long as it is there.
   return net.operstate === '' ? undefined : net;
 }
