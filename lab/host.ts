@@ -48,7 +48,7 @@ export type LabHost = {
    */
   stickGuest(guest: string, options?: { jobHeld?: boolean }): Promise<void>;
   unstickGuest(guest: string): void;
-  /** Resolves when the guest has booted since its last start, and its agent, if it has one, has been started. */
+  /** Resolves when the guest has booted since its last start, and libvirt is connected with its agent, if it has one. */
   guestReady(guest: string, timeoutMs?: number): Promise<void>;
   /** Ends every process of the host; its files go with the lab. */
   down(): Promise<void>;
@@ -57,6 +57,7 @@ export type LabHost = {
 const daemonStartMs = 45_000;
 const daemonStopMs = 15_000;
 const guestStartMs = 90_000;
+const connectedAgent = `name='org.qemu.guest_agent.0' state='connected'`;
 const guestBootMs = 120_000;
 
 /** Writes the host's files, makes its namespaces and waits until libvirtd answers and its guests are started. */
@@ -241,6 +242,12 @@ export function controls(plan: HostPlan): LabHost {
       const file = join(plan.dir, 'log/libvirt/qemu', `${guest}.console`);
       const booted = async () => existsSync(file) && (await readFile(file, 'utf8')).includes('guest: ready');
       await waitUntil(`${plan.name}: ${guest} to boot`, booted, { timeoutMs, signal: plan.signal });
+      const hasAgent = plan.guests.some(({ name, agent }) => name === guest && agent !== false);
+      if (!hasAgent) return;
+      // The guest says that it is ready a moment before its agent has opened the port.
+      const connected = async () =>
+        (await must(inside(plan, ['virsh', '-q', 'dumpxml', guest]))).includes(connectedAgent);
+      await waitUntil(`${plan.name}: the agent of ${guest}`, connected, { timeoutMs, signal: plan.signal });
     },
     async down() {
       const pid = initPid(plan.dir);
