@@ -57,8 +57,8 @@ export type LabHost = {
 const daemonStartMs = 45_000;
 const daemonStopMs = 15_000;
 const guestStartMs = 90_000;
-const connectedAgent = `name='org.qemu.guest_agent.0' state='connected'`;
 const guestBootMs = 120_000;
+const connectedAgent = `name='org.qemu.guest_agent.0' state='connected'`;
 
 /** Writes the host's files, makes its namespaces and waits until libvirtd answers and its guests are started. */
 export async function raiseHost(plan: HostPlan): Promise<{ host: LabHost; libvirtVersion: string }> {

@@ -29,7 +29,7 @@ export class FigureList {
     return this.#places.get(name);
   }
 
-  /** `numbers`: made by `blank` or `together`, and not written to any more. */
+  /** A view of `numbers`, which `blank` or `together` made: what its maker still writes there shows in it. */
   figures(numbers: number[]): Figures {
     return this.#viewed.of(numbers);
   }

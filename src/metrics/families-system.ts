@@ -1,105 +1,26 @@
 // The families of hosts: names, types, units and labels of node_exporter, so that its dashboards work. It holds only what
 // can be known from files of the host: no system calls, no commands.
+import { meminfoFields, netstatFields, shownSocketFields, vmstatFields } from '../core/kernel-fields.js';
 import { counter, type Family, gauge, untyped } from './family.js';
 
 const device = 'device';
 const mount = ['device', 'fstype', 'mountpoint'];
-
-const meminfoBytes = [
-  ...['Active', 'Active_anon', 'Active_file', 'AnonHugePages', 'AnonPages', 'Balloon', 'Bounce', 'Buffers'],
-  ...[
-    'Cached',
-    'CmaFree',
-    'CmaTotal',
-    'CommitLimit',
-    'Committed_AS',
-    'DirectMap1G',
-    'DirectMap2M',
-    'DirectMap4M',
-  ],
-  ...[
-    'DirectMap4k',
-    'Dirty',
-    'FileHugePages',
-    'FilePmdMapped',
-    'HardwareCorrupted',
-    'Hugepagesize',
-    'Hugetlb',
-  ],
-  ...['Inactive', 'Inactive_anon', 'Inactive_file', 'KReclaimable', 'KernelStack', 'Mapped', 'MemAvailable'],
-  ...['MemFree', 'MemTotal', 'Mlocked', 'NFS_Unstable', 'PageTables', 'Percpu', 'Quicklists', 'SReclaimable'],
-  ...[
-    'SUnreclaim',
-    'SecPageTables',
-    'Shmem',
-    'ShmemHugePages',
-    'ShmemPmdMapped',
-    'Slab',
-    'SwapCached',
-    'SwapFree',
-  ],
-  ...['SwapTotal', 'Unaccepted', 'Unevictable', 'VmallocChunk', 'VmallocTotal', 'VmallocUsed', 'Writeback'],
-  ...['WritebackTmp', 'Zswap', 'Zswapped'],
-];
-const meminfoPages = ['HugePages_Free', 'HugePages_Rsvd', 'HugePages_Surp', 'HugePages_Total'];
 
 export type MemoryFamily = `node_memory_${string}`;
 export type VmstatFamily = `node_vmstat_${string}`;
 export type NetstatFamily = `node_netstat_${string}`;
 export type SockstatFamily = `node_sockstat_${string}`;
 
-/** The kernel's field (`Active(anon)`) of each family, first, so that rendering walks what exists. */
-export const memoryFamilies: ReadonlyMap<string, MemoryFamily> = new Map([
-  ...meminfoBytes.map((name) => [kernelField(name), `node_memory_${name}_bytes`] as const),
-  ...meminfoPages.map((name) => [name, `node_memory_${name}`] as const),
-]);
+/** By the kernel's field (`Active(anon)`). */
+export const memoryFamilies: ReadonlyMap<string, MemoryFamily> = new Map(
+  meminfoFields.map((field) => [field, memoryFamily(field)]),
+);
 
-function kernelField(name: string): string {
-  return name.replace(/^(Active|Inactive)_(anon|file)$/, '$1($2)');
+/** Counts of huge pages have no unit. */
+function memoryFamily(field: string): MemoryFamily {
+  const name = field.replace(/\((\w+)\)$/, '_$1');
+  return name.startsWith('HugePages_') ? `node_memory_${name}` : `node_memory_${name}_bytes`;
 }
-
-export const vmstatNames = ['oom_kill', 'pgfault', 'pgmajfault', 'pgpgin', 'pgpgout', 'pswpin', 'pswpout'];
-
-export const netstatNames = [
-  ...['Icmp6_InErrors', 'Icmp6_InMsgs', 'Icmp6_OutMsgs', 'Icmp_InErrors', 'Icmp_InMsgs', 'Icmp_OutMsgs'],
-  ...['Ip6_InOctets', 'Ip6_OutOctets', 'IpExt_InOctets', 'IpExt_OutOctets', 'Ip_Forwarding'],
-  ...['TcpExt_TCPOFOQueue', 'TcpExt_TCPRcvQDrop'],
-  ...['TcpExt_ListenDrops', 'TcpExt_ListenOverflows', 'TcpExt_SyncookiesFailed', 'TcpExt_SyncookiesRecv'],
-  ...[
-    'TcpExt_SyncookiesSent',
-    'TcpExt_TCPSynRetrans',
-    'TcpExt_TCPTimeouts',
-    'Tcp_ActiveOpens',
-    'Tcp_CurrEstab',
-  ],
-  ...['Tcp_InErrs', 'Tcp_InSegs', 'Tcp_OutRsts', 'Tcp_OutSegs', 'Tcp_PassiveOpens', 'Tcp_RetransSegs'],
-  ...['Udp6_InDatagrams', 'Udp6_InErrors', 'Udp6_NoPorts', 'Udp6_OutDatagrams', 'Udp6_RcvbufErrors'],
-  ...[
-    'Udp6_SndbufErrors',
-    'UdpLite6_InErrors',
-    'UdpLite_InErrors',
-    'Udp_InDatagrams',
-    'Udp_InErrors',
-    'Udp_NoPorts',
-  ],
-  ...['Udp_OutDatagrams', 'Udp_RcvbufErrors', 'Udp_SndbufErrors'],
-];
-
-export const sockstatNames = [
-  ...['FRAG6_inuse', 'FRAG6_memory', 'FRAG_inuse', 'FRAG_memory', 'RAW6_inuse', 'RAW_inuse', 'TCP6_inuse'],
-  ...[
-    'TCP_alloc',
-    'TCP_inuse',
-    'TCP_mem',
-    'TCP_orphan',
-    'TCP_tw',
-    'UDP6_inuse',
-    'UDPLITE6_inuse',
-    'UDPLITE_inuse',
-  ],
-  ...['UDP_inuse', 'UDP_mem', 'sockets_used'],
-  ...['TCP_mem_bytes', 'UDP_mem_bytes'],
-];
 
 export const osInfoLabels = [
   ...[
@@ -238,7 +159,7 @@ export const systemFamilies = {
 
 export const systemFieldFamilies: Readonly<Record<string, Family>> = Object.fromEntries([
   ...[...memoryFamilies].map(([field, name]) => [name, gauge(`${field} of /proc/meminfo.`)] as const),
-  ...vmstatNames.map((name) => [`node_vmstat_${name}`, untyped(`${name} of /proc/vmstat.`)] as const),
-  ...netstatNames.map((name) => [`node_netstat_${name}`, untyped(`Protocol counter ${name}.`)] as const),
-  ...sockstatNames.map((name) => [`node_sockstat_${name}`, gauge(`Sockets: ${name}.`)] as const),
+  ...vmstatFields.map((name) => [`node_vmstat_${name}`, untyped(`${name} of /proc/vmstat.`)] as const),
+  ...netstatFields.map((name) => [`node_netstat_${name}`, untyped(`Protocol counter ${name}.`)] as const),
+  ...shownSocketFields.map((name) => [`node_sockstat_${name}`, gauge(`Sockets: ${name}.`)] as const),
 ]);

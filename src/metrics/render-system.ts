@@ -1,5 +1,6 @@
 // Renders a host's own figures. A part that the sample lacks has no line.
 import type { Figures } from '../core/figures.js';
+import { netstatFields, shownSocketFields, vmstatFields } from '../core/kernel-fields.js';
 import type { Filesystem } from '../pollers/filesystems.js';
 import type { DiskStats } from '../pollers/proc/diskstats.js';
 import type { NetDevice } from '../pollers/proc/netdev.js';
@@ -7,7 +8,7 @@ import type { KernelStat } from '../pollers/proc/stat.js';
 import type { SystemSample } from '../pollers/system.js';
 import { type Columns, eachKeyOnce, eachOnce, type Lines } from './exposition.js';
 import type { FamilyName } from './families.js';
-import { memoryFamilies, netstatNames, osInfoLabels, sockstatNames, vmstatNames } from './families-system.js';
+import { memoryFamilies, osInfoLabels } from './families-system.js';
 import { escapeLabel, type Labels } from './label-bytes.js';
 import { renderSystemHardware } from './render-system-hardware.js';
 import { renderSystemNetwork } from './render-system-network.js';
@@ -133,9 +134,11 @@ function fieldColumns(fields: Iterable<readonly [string, FamilyName]>): Columns<
 }
 
 const memoryColumns = fieldColumns(memoryFamilies);
-const vmstatColumns = fieldColumns(vmstatNames.map((name) => [name, `node_vmstat_${name}`] as const));
-const netstatColumns = fieldColumns(netstatNames.map((name) => [name, `node_netstat_${name}`] as const));
-const sockstatColumns = fieldColumns(sockstatNames.map((name) => [name, `node_sockstat_${name}`] as const));
+const vmstatColumns = fieldColumns(vmstatFields.map((name) => [name, `node_vmstat_${name}`] as const));
+const netstatColumns = fieldColumns(netstatFields.map((name) => [name, `node_netstat_${name}`] as const));
+const sockstatColumns = fieldColumns(
+  shownSocketFields.map((name) => [name, `node_sockstat_${name}`] as const),
+);
 
 function renderDevices<D extends { device: string }>(
   lines: Lines,

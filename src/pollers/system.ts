@@ -2,7 +2,6 @@
 // have is an absent part of the sample, never a zero; what cannot be read is a problem in it, and the rest still counts. It
 // refuses to touch network and FUSE filesystems: a server that went away would hang the host's one SFTP process, and every poll
 // behind it.
-
 import { setMaxListeners } from 'node:events';
 import type { Figures } from '../core/figures.js';
 import { type CollectorName, collectorNames } from '../inventory/collectors.js';

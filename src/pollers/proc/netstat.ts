@@ -1,62 +1,19 @@
 // /proc/net/snmp, netstat, snmp6, sockstat and sockstat6: protocol counters, those that node_exporter shows by default.
 // Keys are `Tcp_InSegs`, and `TCP_inuse` for sockets.
 import { FigureList, type Figures } from '../../core/figures.js';
+import { netstatFields, shownSocketFields, sockstatFields } from '../../core/kernel-fields.js';
 import type { Problem } from '../problems.js';
 import { boundedLines, fields, Unsigneds, unsigned } from './text.js';
 
-export const netstatFields: readonly string[] = [
-  ...of('Ip', 'Forwarding'),
-  ...of('IpExt', 'InOctets', 'OutOctets'),
-  ...of('Ip6', 'InOctets', 'OutOctets'),
-  ...of('Icmp', 'InErrors', 'InMsgs', 'OutMsgs'),
-  ...of('Icmp6', 'InErrors', 'InMsgs', 'OutMsgs'),
-  ...of(
-    'Tcp',
-    'ActiveOpens',
-    'CurrEstab',
-    'InErrs',
-    'InSegs',
-    'OutRsts',
-    'OutSegs',
-    'PassiveOpens',
-    'RetransSegs',
-  ),
-  ...of('TcpExt', 'ListenDrops', 'ListenOverflows', 'SyncookiesFailed', 'SyncookiesRecv', 'SyncookiesSent'),
-  ...of('TcpExt', 'TCPOFOQueue', 'TCPRcvQDrop', 'TCPSynRetrans', 'TCPTimeouts'),
-  ...of('Udp', 'InDatagrams', 'InErrors', 'NoPorts', 'OutDatagrams', 'RcvbufErrors', 'SndbufErrors'),
-  ...of('Udp6', 'InDatagrams', 'InErrors', 'NoPorts', 'OutDatagrams', 'RcvbufErrors', 'SndbufErrors'),
-  ...of('UdpLite', 'InErrors'),
-  ...of('UdpLite6', 'InErrors'),
-];
-
-export const sockstatFields: readonly string[] = [
-  ...of('sockets', 'used'),
-  ...of('TCP', 'inuse', 'orphan', 'tw', 'alloc', 'mem'),
-  ...of('UDP', 'inuse', 'mem'),
-  ...of('UDPLITE', 'inuse'),
-  ...of('RAW', 'inuse'),
-  ...of('FRAG', 'inuse', 'memory'),
-  ...of('TCP6', 'inuse'),
-  ...of('UDP6', 'inuse'),
-  ...of('UDPLITE6', 'inuse'),
-  ...of('RAW6', 'inuse'),
-  ...of('FRAG6', 'inuse', 'memory'),
-];
-
 /** Of snmp, netstat and snmp6. */
 export const protocolFigures = new FigureList(netstatFields);
-/** And what the memory of sockets is in bytes, which no file tells. */
-export const socketFigures = new FigureList([...sockstatFields, 'TCP_mem_bytes', 'UDP_mem_bytes']);
+export const socketFigures = new FigureList(shownSocketFields);
 
 const wantedNetstat = byProtocol(netstatFields, protocolFigures);
 const wantedSockstat = byProtocol(sockstatFields, socketFigures);
 /** Places by the kernel's name of both: `Ip6InOctets`. */
 const wantedSnmp6 = new Map(netstatFields.map((key, place) => [key.replace('_', ''), place]));
 const linesMax = 1024;
-
-function of(protocol: string, ...names: string[]): string[] {
-  return names.map((name) => `${protocol}_${name}`);
-}
 
 /** Places of the fields in `list`, by protocol and by name. */
 function byProtocol(

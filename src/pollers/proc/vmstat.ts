@@ -1,17 +1,9 @@
 // /proc/vmstat: the fields that node_exporter shows by default, of some 180.
 import { FigureList, type Figures } from '../../core/figures.js';
+import { vmstatFields } from '../../core/kernel-fields.js';
 import type { Problem } from '../problems.js';
 import { boundedLines, unsigned } from './text.js';
 
-export const vmstatFields = [
-  'oom_kill',
-  'pgfault',
-  'pgmajfault',
-  'pgpgin',
-  'pgpgout',
-  'pswpin',
-  'pswpout',
-] as const;
 const listedMemory = ['Active(anon)', 'Inactive(anon)', 'Active(file)', 'Inactive(file)'];
 const listedPages = ['nr_active_anon', 'nr_inactive_anon', 'nr_active_file', 'nr_inactive_file'];
 /** Pages are there to tell the size of one (see pageBytes). */

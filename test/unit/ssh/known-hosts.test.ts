@@ -1,5 +1,4 @@
 // known_hosts against its oracle, ssh-keygen: which lines speak of a host, what hashing and removal do.
-
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHmac, randomBytes } from 'node:crypto';
 import { appendFileSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
