@@ -13,6 +13,8 @@ import { machine } from './scale/proc.js';
 import { figuresTable, growthTable, partsTable, topFunctions, verdictTable } from './scale/report.js';
 
 const stoppedExitCode = 130;
+/** Of a core: more is said beside the figures. */
+const stolenShareMax = 0.05;
 const say = (line: string) =>
   void process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${line}\n`);
 
@@ -48,6 +50,7 @@ async function tell(sizes: readonly SizeFigures[], options: ScaleOptions): Promi
   const paragraphs = [
     `${versions.cores} cores (${versions.cpu}), Linux ${versions.kernel}, Node ${versions.node}, ${versions.store}, commit ${versions.commit}; ` +
       `${vms} VMs a host, polled every ${intervalMs / 1000} s, ${scraped}, for ${windowMs / 60_000} minutes:`,
+    disturbed(sizes),
     figuresTable(sizes),
     sizes.filter(({ steady }) => steady).length > 1 && growthTable(sizes, intervalMs),
     sizes.some(({ profile }) => profile) && partsTable(sizes),
@@ -60,6 +63,13 @@ async function tell(sizes: readonly SizeFigures[], options: ScaleOptions): Promi
   await writeFile(file, `${JSON.stringify(told, plain, 2)}\n`);
   say(`figures: ${file}`);
   return verdicts.every(({ held }) => held);
+}
+
+/** Undefined where the machine was this run's alone. */
+function disturbed(sizes: readonly SizeFigures[]): string | undefined {
+  const most = Math.max(0, ...sizes.map(({ steady }) => steady?.cpu.stolen ?? 0));
+  if (most < stolenShareMax) return undefined;
+  return `While this was measured a hypervisor took up to ${(most * 100).toFixed(0)} % of a core away: on a machine of its own the same code does better.`;
 }
 
 async function storeVersion(): Promise<string> {

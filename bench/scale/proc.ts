@@ -26,11 +26,11 @@ export function residentBytes(pid: number): number {
   return Number(readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ')[1]) * pageBytes;
 }
 
-/** Of all processes together, with what a hypervisor took away. */
-export function machineBusySeconds(): number {
+/** Of all processes together; `stolen`: what a hypervisor gave to other machines while processes wanted it. */
+export function machineSeconds(): { busy: number; stolen: number } {
   const [, ...fields] = readFileSync('/proc/stat', 'utf8').split('\n', 1)[0]?.trim().split(/\s+/) ?? [];
   const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = fields.map(Number);
-  return (user + nice + system + irq + softirq + steal) / ticksPerSecond;
+  return { busy: (user + nice + system + irq + softirq) / ticksPerSecond, stolen: steal / ticksPerSecond };
 }
 
 export function childrenOf(pid: number): number[] {

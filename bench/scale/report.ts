@@ -48,9 +48,13 @@ const rows: readonly Row[] = [
   ],
   ['simulated fleet CPU, of a core', ({ steady }) => steady && percent(steady.cpu.sim)],
   ['others on the machine, of a core', ({ steady }) => steady && percent(steady.cpu.others)],
+  ['taken by the hypervisor, of a core', ({ steady }) => steady && percent(steady.cpu.stolen)],
+  ['collector CPU / simulated fleet CPU', ({ steady }) => steady && fleetsCpu(steady.cpu)],
 ];
 
 const failuresOf = (byCode: Record<string, number>) => Object.values(byCode).reduce((a, b) => a + b, 0);
+/** Tells runs on unlike machines apart from unlike code. */
+const fleetsCpu = ({ service, sim }: { service: number; sim: number }) => (service / sim).toFixed(2);
 const untilText = (ms: number | undefined) => (ms === undefined ? 'never' : seconds(ms));
 const pair = ({ p50, p99 }: Quantiles) => `${p50.toFixed(0)} / ${p99.toFixed(0)} ms`;
 

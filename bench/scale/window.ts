@@ -2,7 +2,7 @@
 // how old samples grew, how late the event loop was, and how long pages took.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ServiceProcess, SimProcess } from './children.js';
-import { cpuSeconds, machineBusySeconds, residentBytes } from './proc.js';
+import { cpuSeconds, machineSeconds, residentBytes } from './proc.js';
 import { Scraper } from './scrape.js';
 
 export type Quantiles = { count: number; p50: number; p99: number; max: number };
@@ -10,7 +10,7 @@ export type Quantiles = { count: number; p50: number; p99: number; max: number }
 export type WindowFigures = {
   seconds: number;
   /** Shares of one core. */
-  cpu: { service: number; store: number; sim: number; bench: number; others: number };
+  cpu: { service: number; store: number; sim: number; bench: number; others: number; stolen: number };
   residentBytes: { service: number; store: number; sim: number };
   /** Ages in ms that samples reached right before the next one came. */
   freshness: { all: Quantiles; vms: Quantiles; system: Quantiles };
@@ -50,7 +50,7 @@ export async function measureWindow(options: WindowOptions): Promise<WindowFigur
     await service.ask('begin', { hosts });
     const readings = () => ({
       ...mapped(pids, cpuSeconds),
-      busy: machineBusySeconds(),
+      ...machineSeconds(),
       ms: performance.now(),
     });
     const before = readings();
@@ -63,12 +63,12 @@ export async function measureWindow(options: WindowOptions): Promise<WindowFigur
     look();
     const countersAfter = await troubles(scraper);
     const seconds = (after.ms - before.ms) / 1000;
-    const share = (who: keyof typeof pids | 'busy') => (after[who] - before[who]) / seconds;
+    const share = (who: keyof typeof pids | 'busy' | 'stolen') => (after[who] - before[who]) / seconds;
     const cpu = mapped(pids, (_, who) => share(who));
     const others = share('busy') - cpu.service - cpu.store - cpu.sim - cpu.bench;
     return {
       seconds,
-      cpu: { ...cpu, others: Math.max(0, others) },
+      cpu: { ...cpu, others: Math.max(0, others), stolen: share('stolen') },
       residentBytes: most,
       freshness: {
         all: quantiles([...gapsMs.vms, ...gapsMs.system]),

@@ -40,7 +40,7 @@ describe('bounds', () => {
     const fresh = { count: 9, p50: 15_000, p99: p99Ms, max: p99Ms };
     return {
       seconds: 60,
-      cpu: { service: cpu, store: 0, sim: 0, bench: 0, others: 0 },
+      cpu: { service: cpu, store: 0, sim: 0, bench: 0, others: 0, stolen: 0 },
       residentBytes: { service: 1e8, store: 0, sim: 0 },
       freshness: { all: fresh, vms: fresh, system: fresh },
       loop: { p50Ms: 0, p99Ms: 20, maxMs: 30 },

@@ -1,8 +1,9 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { systemClock } from '../../../src/core/clock.js';
 import { HostError } from '../../../src/core/errors.js';
 import { PollFailure, type PollRun, PollRunner } from '../../../src/queue/poll-runner.js';
 import { type PollSchedule, scheduleId } from '../../../src/queue/schedules.js';
+import { FakeClock } from '../../support/fake-clock.js';
 
 function runnerOf(run: PollRun, hosts: string[] = ['a'], runTimeoutMs?: number) {
   const skips: string[] = [];
@@ -33,18 +34,47 @@ describe('PollRunner', () => {
   });
 
   it('never runs a poll beside itself', async () => {
-    let end = () => {};
-    const { runner, skips } = runnerOf(() => new Promise((resolve) => (end = resolve)));
+    const ends: (() => void)[] = [];
+    const { runner, skips } = runnerOf(() => new Promise((resolve) => ends.push(resolve)));
     const first = runner.runJob('a', 'vms');
     expect(await runner.runJob('a', 'vms')).toBe('skipped');
     for (const entry of runner.watched()) runner.startDirect(entry);
     expect(skips).toEqual(['a vms: still running']);
-    end();
+    await vi.waitFor(() => expect(ends).toHaveLength(1));
+    ends[0]?.();
     expect(await first).toBe('done');
     expect(runner.direct).toBe(0);
     const again = runner.runJob('a', 'vms');
-    end();
+    await vi.waitFor(() => expect(ends).toHaveLength(2));
+    ends[1]?.();
     expect(await again).toBe('done');
+  });
+
+  it('begins what piled up at twice the pace that the intervals ask for, in order', async () => {
+    const hosts = Array.from({ length: 100 }, (_, at) => `h${at}`);
+    const clock = new FakeClock();
+    const begun: string[] = [];
+    const runner = new PollRunner({ clock, run: async (host) => void begun.push(host) });
+    runner.setSchedules(schedules(hosts));
+    const all = Promise.all(hosts.map((host) => runner.runJob(host, 'vms')));
+    await clock.advance(0);
+    expect(begun).toEqual(['h0']);
+    await clock.advance(250);
+    expect(begun).toEqual(hosts.slice(0, 51));
+    await clock.advance(250);
+    await all;
+    expect(begun).toEqual(hosts);
+  });
+
+  it('lets polls of a small fleet begin a hundredth of a second apart', async () => {
+    const clock = new FakeClock();
+    const begun: string[] = [];
+    const runner = new PollRunner({ clock, run: async (host) => void begun.push(host) });
+    runner.setSchedules(schedules(['a', 'b'], 60_000));
+    const both = [runner.runJob('a', 'vms'), runner.runJob('b', 'vms')];
+    await clock.advance(10);
+    await Promise.all(both);
+    expect(begun).toEqual(['a', 'b']);
   });
 
   it('does not run an unknown host', async () => {
