@@ -9,7 +9,7 @@ import { summary } from './core/errors.js';
 import type { Log } from './core/log.js';
 import { Secret } from './core/secret.js';
 import type { Settings } from './core/settings.js';
-import { shardText } from './core/shard.js';
+import { otherShardHint, shardText } from './core/shard.js';
 import { version } from './core/version.js';
 import { DomainEvents } from './fleet/domain-events.js';
 import { Fleet } from './fleet/fleet.js';
@@ -256,6 +256,7 @@ export class Service {
       sources: {
         fleetPage: (options) => this.#fleetPage(options),
         hostPage: (name, format) => this.#pages.one(name, format),
+        hostHint: (name) => otherShardHint(this.#settings.shard, name),
         collectorPage: (format) => this.#own.page(format),
         sdHosts: () => this.#inventory.hosts,
         scraped: (page, outcome, durationMs, bytes) => this.#own.scraped(page, outcome, durationMs, bytes),

@@ -24,6 +24,8 @@ export type MetricsSources = {
   fleetPage(options: PageOptions): AsyncIterable<Buffer>;
   /** Undefined for a host that the inventory does not have. */
   hostPage(name: string, format: Format): Page | undefined;
+  /** What helps whoever asks for such a host. */
+  hostHint?(name: string): string | undefined;
   collectorPage(format: Format): Promise<string>;
   sdHosts(): readonly SdHost[];
   /** Told of each request for a page; `bytes` are those before compression. */
@@ -67,10 +69,11 @@ export function addMetrics(app: FastifyInstance, options: MetricsRoutesOptions):
   );
   app.get<{ Params: { name: string } }>('/metrics/hosts/:name', guarded, async (request, reply) => {
     const { name } = request.params;
-    return host.serve(request, reply, ({ format }) => {
+    const make = ({ format }: PageOptions) => {
       const page = sources.hostPage(name, format);
       return page && one(page);
-    });
+    };
+    return host.serve(request, reply, make, () => sources.hostHint?.(name));
   });
   app.get('/sd/prometheus', guarded, async (request, reply) => {
     const targets = sdTargets(request.headers.host, sources.sdHosts());
@@ -125,6 +128,7 @@ class Scrapes {
     request: FastifyRequest,
     reply: FastifyReply,
     make: (options: PageOptions) => AsyncIterable<Buffer> | undefined,
+    hint?: () => string | undefined,
   ): Promise<FastifyReply> {
     const { clock = systemClock, sources } = this.options;
     const startedMs = clock.monotonicMs();
@@ -147,6 +151,7 @@ class Scrapes {
     try {
       const outcome = await this.#send(request, reply, make, ending.signal, count);
       if (outcome) done(outcome);
+      else sendProblem(reply, 'host-unknown', { detail: 'no such host in the inventory', hint: hint?.() });
       return reply;
     } catch (error) {
       done('failed');
@@ -158,7 +163,7 @@ class Scrapes {
     }
   }
 
-  /** Undefined when there is no such page. Throws only before the first byte. */
+  /** Undefined, and nothing sent, when there is no such page. Throws only before the first byte. */
   async #send(
     request: FastifyRequest,
     reply: FastifyReply,
@@ -168,10 +173,7 @@ class Scrapes {
   ): Promise<ScrapeOutcome | undefined> {
     const format = formatFor(request.headers.accept);
     const chunks = make({ signal, format })?.[Symbol.asyncIterator]();
-    if (!chunks) {
-      sendProblem(reply, 'host-unknown', 'no such host in the inventory');
-      return undefined;
-    }
+    if (!chunks) return undefined;
     let first: IteratorResult<Buffer>;
     try {
       first = await chunks.next();

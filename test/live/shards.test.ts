@@ -156,7 +156,7 @@ it('a job of the other shard is refused, and told where it belongs', async () =>
   expect(ended.failure).toBe(`HOST_UNKNOWN: no host "kvm-02" in the inventory. ${hintTo(2)}`);
 });
 
-it('the API, the pages and the commands say where a host of the other shard is', async () => {
+it('the API, the pages, the metrics and the commands say where a host of the other shard is', async () => {
   const { status, json } = await get(1, '/api/v1/hosts/kvm-02');
   expect([status, json]).toEqual([
     404,
@@ -164,6 +164,8 @@ it('the API, the pages and the commands say where a host of the other shard is',
   ]);
   const page = await fetch(`${serviceOf(1).url}/hosts/kvm-02`, { headers: { accept: 'text/html' } });
   expect([page.status, await page.text()]).toEqual([404, expect.stringContaining(hintTo(2))]);
+  const scraped = await fetch(`${serviceOf(1).url}/metrics/hosts/kvm-02`);
+  expect([scraped.status, await scraped.json()]).toEqual([404, expect.objectContaining({ hint: hintTo(2) })]);
   const api = { AGENT_API_URL: serviceOf(1).url };
   const vms = await outrigger(['vms', 'kvm-02'], api);
   expect([vms.code, vms.stderr]).toEqual([1, expect.stringContaining(hintTo(2))]);

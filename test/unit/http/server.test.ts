@@ -67,6 +67,15 @@ describe('metrics', () => {
     }
   });
 
+  it('adds what helps whoever asks for a host that is elsewhere', async () => {
+    const url = await serve({ hostHint: (name) => `look for ${name} elsewhere` });
+    const answer = await fetch(`${url}/metrics/hosts/kvm-9`);
+    expect([answer.status, await answer.json()]).toEqual([
+      404,
+      expect.objectContaining({ hint: 'look for kvm-9 elsewhere' }),
+    ]);
+  });
+
   it('wants the bearer token where one is set, and for metrics only', async () => {
     const url = await serve({}, new Secret('s3cret'));
     const status = async (path: string, authorization?: string) =>
