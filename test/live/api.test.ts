@@ -18,7 +18,11 @@ let service: Service;
 let judge: Judge;
 
 beforeAll(async () => {
-  lab = await raiseLab({ name: 'api', hosts: 1, guests: ['web-1', 'web-2'] });
+  lab = await raiseLab({
+    name: 'api',
+    hosts: 1,
+    guests: ['web-1', 'web-2', { name: 'deaf', acpi: false, agent: false }],
+  });
   const [only] = lab.hosts;
   if (!only) throw new Error('the lab has a host');
   host = only;
@@ -123,7 +127,7 @@ describe('the fleet', () => {
         ops: { allowed: true },
       },
     ]);
-    expect(items[0]?.vms).toEqual({ total: 2, running: 2 });
+    expect(items[0]?.vms).toEqual({ total: 3, running: 3 });
     expect(items[0]?.memory?.totalBytes).toBeGreaterThan(1e8);
     const vms = pageOf(Vm, 'VmPageLive').parse((await ask('/vms?q=web-', { who: 'viewer' })).json);
     expect(vms.items.map(({ name, state }) => `${name} ${state}`)).toEqual([
@@ -139,32 +143,39 @@ describe('a job over HTTP', () => {
   it('is done on the guest, and told step by step to who listens', async () => {
     const stream = await listen('?topic=jobs&topic=vms');
     try {
-      const asked = await newJob({ op: 'stop', vm: 'web-1', reason: 'a test' });
+      const params = { timeoutSeconds: 120 };
+      const asked = await newJob({ op: 'stop', vm: 'deaf', params, reason: 'a test' });
       expect([asked.status, asked.headers.get('location')]).toEqual([202, `/api/v1/jobs/${asked.json.id}`]);
+      const ofJob = () =>
+        stream.events.filter(({ event, data }) => event === 'job' && data.id === asked.json.id);
+      await until('its steps in the stream', () =>
+        ofJob().some(
+          ({ data }) => data.state === 'active' && JSON.stringify(data.steps).includes('by the power button'),
+        ),
+      );
+      // What its guest does not do when it is asked to.
+      await host.virsh('destroy', 'deaf');
       const job = Job.parse(await ended(asked.json.id));
       expect(job).toMatchObject({
         ...{ state: 'completed', requestedBy: 'operator', reason: 'a test', cancel: 'too-late' },
-        result: { outcome: 'changed', vm: { name: 'web-1' }, after: { state: 'shutoff' } },
+        result: { outcome: 'changed', vm: { name: 'deaf' }, after: { state: 'shutoff' } },
       });
       expect(job.steps.length).toBeGreaterThan(0);
-      expect((await host.virsh('domstate', 'web-1')).trim()).toBe('shut off');
-      const ofJob = () => stream.events.filter(({ event, data }) => event === 'job' && data.id === job.id);
+      expect((await host.virsh('domstate', 'deaf')).trim()).toBe('shut off');
       await until('its end in the stream', () => ofJob().some(({ data }) => data.state === 'completed'));
-      const active = ofJob().find(
-        ({ data }) => data.state === 'active' && Array.isArray(data.steps) && data.steps.length > 0,
-      );
-      expect(active).toBeDefined();
       await until('the VM in the stream', () =>
         stream.events.some(
-          ({ event, data }) => event === 'vm' && data.name === 'web-1' && data.state === 'shutoff',
+          ({ event, data }) => event === 'vm' && data.name === 'deaf' && data.state === 'shutoff',
         ),
       );
       const audit = await ask(`/audit?requestId=${job.requestId}`);
-      expect(audit.json.items.map(({ kind }: { kind: string }) => kind)).toEqual(['end', 'begin']);
+      // It was asked through its agent, which it has not, and by the power button.
+      const kinds = audit.json.items.map(({ kind }: { kind: string }) => kind);
+      expect(kinds).toEqual(['end', 'begin', 'begin']);
     } finally {
       stream.close();
     }
-    const started = await newJob({ op: 'start', vm: 'web-1' });
+    const started = await newJob({ op: 'start', vm: 'deaf' });
     expect(await ended(started.json.id)).toMatchObject({ result: { outcome: 'changed' } });
   });
 
