@@ -108,8 +108,14 @@ async function domstats(host: LabHost, guest: string): Promise<Map<string, strin
   return new Map([...pairs].map(([, field = '', value = '']) => [field, value]));
 }
 
-/** A page whose VM sample of this host is younger than this call. */
+/** Figures that were read after this was called. A sample that comes then may have been read before; the one after it was not. */
 async function freshPage(host: string): Promise<Page> {
+  await newSample(host);
+  return newSample(host);
+}
+
+/** A page whose VM sample of this host is younger than this call. */
+function newSample(host: string): Promise<Page> {
   const startedMs = performance.now();
   return service.pageWhen(`a new sample of ${host}`, (page) => {
     const ageS = page.value('outrigger_host_sample_age_seconds', { instance: host, poller: 'vms' });
