@@ -8,7 +8,6 @@ const atOnceMax = 4;
 export class Pace {
   readonly #clock: Clock;
   readonly #waiting: (() => void)[] = [];
-  #next = 0;
   #lastMs = Number.NEGATIVE_INFINITY;
   /** Milliseconds from one beginning to the next, at least. */
   gapMs = 0;
@@ -37,15 +36,9 @@ export class Pace {
 
   #begin(): void {
     const nowMs = this.#clock.monotonicMs();
-    const due = Math.floor((nowMs - this.#lastMs) / this.gapMs);
-    const count = Math.min(atOnceMax, Math.max(1, due), this.#waiting.length - this.#next);
+    const due = Math.floor((nowMs - this.#lastMs) / this.gapMs) || 1;
     this.#lastMs = nowMs;
-    for (const end = this.#next + count; this.#next < end; ) this.#waiting[this.#next++]?.();
-    if (this.#next < this.#waiting.length) {
-      this.#wait();
-      return;
-    }
-    this.#waiting.length = 0;
-    this.#next = 0;
+    for (let left = Math.min(due, atOnceMax); left > 0; left--) this.#waiting.shift()?.();
+    if (this.#waiting.length > 0) this.#wait();
   }
 }

@@ -1,7 +1,7 @@
 // Starts polls, whoever asks: a job from the store or the watchdog. It keeps when each was last started, never runs one
 // beside itself, bounds each run, and turns failures into one line. It refuses to know what a poll does.
 import type { Clock } from '../core/clock.js';
-import { within } from '../core/deadline.js';
+import { Ending, within } from '../core/deadline.js';
 import { asHostError, describe, HostError } from '../core/errors.js';
 import { Pace } from '../core/pace.js';
 import { offsetMs, type PollSchedule, scheduleId } from './schedules.js';
@@ -136,13 +136,16 @@ export class PollRunner {
     const entry = mark(true);
     const { clock, run, runTimeoutMs: timeoutMs = runTimeoutMs } = this.#options;
     if (entry) entry.startedMs = clock.monotonicMs();
+    const ending = new Ending();
+    const onTimeout = () =>
+      new HostError('TIMEOUT', { host, message: `the poll did not end in ${timeoutMs} ms` });
+    const begin = async () => {
+      await this.#pace.turn();
+      ending.check();
+      return run(host, poller);
+    };
     try {
-      await within(() => this.#pace.turn().then(() => run(host, poller)), {
-        timeoutMs,
-        clock,
-        onTimeout: () =>
-          new HostError('TIMEOUT', { host, message: `the poll did not end in ${timeoutMs} ms` }),
-      });
+      await within(begin, { timeoutMs, clock, onTimeout }, (error) => ending.end(error));
     } catch (error) {
       throw new PollFailure(error);
     } finally {

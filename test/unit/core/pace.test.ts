@@ -11,15 +11,18 @@ function paced(gapMs: number) {
   return { clock, pace, begun, ask };
 }
 
-it('begins at once what comes alone', async () => {
+it.each([
+  { later: 25, begins: 25, why: 'at once when it comes alone' },
+  { later: 7, begins: 10, why: 'a gap after the last beginning, not after the asking' },
+])('begins $why', async ({ later, begins }) => {
   const { clock, begun, ask } = paced(10);
   ask('a');
-  await clock.advance(25);
+  await clock.advance(later);
   ask('b');
-  await clock.advance(0);
+  await clock.advance(begins - later);
   expect(begun).toEqual([
     ['a', 0],
-    ['b', 25],
+    ['b', begins],
   ]);
 });
 
@@ -38,15 +41,6 @@ it('begins what comes together in the order of asking, a gap apart', async () =>
   expect(clock.pending).toBe(0);
 });
 
-it('takes a gap from the last beginning, not from the asking', async () => {
-  const { clock, begun, ask } = paced(10);
-  ask('a');
-  await clock.advance(7);
-  ask('b');
-  await clock.advance(50);
-  expect(begun[1]).toEqual(['b', 10]);
-});
-
 it('makes up for a few gaps when the thread was late, and no more', async () => {
   const { clock, begun, ask } = paced(10);
   const late = clock.after;
@@ -58,9 +52,14 @@ it('makes up for a few gaps when the thread was late, and no more', async () => 
   expect(begun.map(([, atMs]) => atMs)).toEqual([0, 60, 60, 60, 60, 120]);
 });
 
-it('has no gap unless it is told', async () => {
-  const { clock, begun, ask } = paced(0);
-  for (const name of ['a', 'b']) ask(name);
-  await clock.advance(0);
-  expect(begun).toHaveLength(2);
+it('lets go what waits when there is no gap any more', async () => {
+  const { clock, pace, begun, ask } = paced(10);
+  for (const name of ['a', 'b', 'c']) ask(name);
+  pace.gapMs = 0;
+  await clock.advance(10);
+  expect(begun).toEqual([
+    ['a', 0],
+    ['b', 10],
+    ['c', 10],
+  ]);
 });

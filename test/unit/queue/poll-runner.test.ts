@@ -17,6 +17,19 @@ function runnerOf(run: PollRun, hosts: string[] = ['a'], runTimeoutMs?: number) 
   return { runner, skips };
 }
 
+/** All are asked for at once. */
+function piledUp(
+  hosts: string[],
+  { intervalMs, runTimeoutMs }: { intervalMs?: number; runTimeoutMs?: number } = {},
+) {
+  const clock = new FakeClock();
+  const begun: string[] = [];
+  const run: PollRun = async (host) => void begun.push(host);
+  const runner = new PollRunner({ clock, run, ...(runTimeoutMs && { runTimeoutMs }) });
+  runner.setSchedules(schedules(hosts, intervalMs));
+  return { clock, begun, all: Promise.all(hosts.map((host) => runner.runJob(host, 'vms'))) };
+}
+
 function schedules(hosts: string[], intervalMs = 1_000): Map<string, PollSchedule> {
   return new Map(
     hosts.map((host) => [scheduleId({ host, poller: 'vms' }), { host, poller: 'vms', intervalMs }]),
@@ -52,11 +65,7 @@ describe('PollRunner', () => {
 
   it('begins what piled up at twice the pace that the intervals ask for, in order', async () => {
     const hosts = Array.from({ length: 100 }, (_, at) => `h${at}`);
-    const clock = new FakeClock();
-    const begun: string[] = [];
-    const runner = new PollRunner({ clock, run: async (host) => void begun.push(host) });
-    runner.setSchedules(schedules(hosts));
-    const all = Promise.all(hosts.map((host) => runner.runJob(host, 'vms')));
+    const { clock, begun, all } = piledUp(hosts);
     await clock.advance(0);
     expect(begun).toEqual(['h0']);
     await clock.advance(250);
@@ -67,14 +76,18 @@ describe('PollRunner', () => {
   });
 
   it('lets polls of a small fleet begin a hundredth of a second apart', async () => {
-    const clock = new FakeClock();
-    const begun: string[] = [];
-    const runner = new PollRunner({ clock, run: async (host) => void begun.push(host) });
-    runner.setSchedules(schedules(['a', 'b'], 60_000));
-    const both = [runner.runJob('a', 'vms'), runner.runJob('b', 'vms')];
+    const { clock, begun, all } = piledUp(['a', 'b'], { intervalMs: 60_000 });
     await clock.advance(10);
-    await Promise.all(both);
+    await all;
     expect(begun).toEqual(['a', 'b']);
+  });
+
+  it('does not begin a poll whose time was up while it waited for its turn', async () => {
+    const { clock, begun, all } = piledUp(['a', 'b'], { runTimeoutMs: 5 });
+    const ends = all.catch((error) => error.message);
+    await clock.advance(100);
+    expect(await ends).toBe('TIMEOUT: the poll did not end in 5 ms');
+    expect(begun).toEqual(['a']);
   });
 
   it('does not run an unknown host', async () => {
