@@ -42,7 +42,7 @@ function documented(tokenFile: string, address: string): unknown[] {
       .replaceAll('outrigger.example.net:9177', address)
       .replaceAll('/etc/prometheus/outrigger.token', tokenFile);
     const [config] = parse(here).scrape_configs;
-    return { ...config, job_name: ['fleet', 'sd'][index], scrape_interval: '2s', scrape_timeout: '2s' };
+    return { ...config, job_name: ['fleet', 'sd'][index], scrape_interval: '5s', scrape_timeout: '5s' };
   });
 }
 
