@@ -67,7 +67,8 @@ async function tell(sizes: readonly SizeFigures[], options: ScaleOptions): Promi
 
 /** Undefined where the machine was this run's alone. */
 function disturbed(sizes: readonly SizeFigures[]): string | undefined {
-  const most = Math.max(0, ...sizes.map(({ steady }) => steady?.cpu.stolen ?? 0));
+  const windows = sizes.flatMap(({ steady, halfDead }) => [steady, halfDead]);
+  const most = Math.max(0, ...windows.map((window) => window?.cpu.stolen ?? 0));
   if (most < stolenShareMax) return undefined;
   return `While this was measured a hypervisor took up to ${(most * 100).toFixed(0)} % of a core away: on a machine of its own the same code does better.`;
 }
