@@ -55,6 +55,17 @@ export type ErrorDetails = {
   cause?: unknown;
 };
 
+/** An error that is an answer and no accident, and comes often: without its stack, which costs more than all the rest of it. */
+export function stackless<T extends Error>(make: () => T): T {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  try {
+    return make();
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
+}
+
 export class HostError extends Error {
   override readonly name: string = 'HostError';
   readonly code: ErrorCode;

@@ -1,5 +1,5 @@
 // What a poller sees of a host's files, wherever they are. Read-only by construction: there is no way to write in it.
-import { HostError } from '../core/errors.js';
+import { HostError, stackless } from '../core/errors.js';
 import type { WaitOptions } from './target.js';
 
 export type ReadOptions = WaitOptions & {
@@ -49,15 +49,8 @@ export function readerClosed(host: string): HostError {
   return new HostError('CLOSED', { host, message: 'the file reader was closed' });
 }
 
-/** An answer and no accident: it comes a hundred times a poll, so it has no stack and no cause. */
 export function fileMissing(host: string, path: string): HostError {
-  const { stackTraceLimit } = Error;
-  Error.stackTraceLimit = 0;
-  try {
-    return new HostError('FILE_MISSING', { host, message: `${path}: no such file` });
-  } finally {
-    Error.stackTraceLimit = stackTraceLimit;
-  }
+  return stackless(() => new HostError('FILE_MISSING', { host, message: `${path}: no such file` }));
 }
 
 export function isMissing(error: unknown): boolean {

@@ -2,7 +2,7 @@
 // for each would cost more than what it carries. It refuses to wait for a session that has ended: every request in flight fails at
 // once.
 import type { Duplex } from 'node:stream';
-import { HostError } from '../core/errors.js';
+import { HostError, stackless } from '../core/errors.js';
 import { fileMissing } from './file-reader.js';
 import { InFlight } from './sftp-in-flight.js';
 import {
@@ -160,16 +160,20 @@ export class SftpRequests {
 export function wanted(reply: SftpReply, type: number): SftpReply {
   if (reply.type === type) return reply;
   if (reply.type !== replyType.status) throw new MalformedSftp(`a reply of type ${reply.type}`);
-  const { code, message } = reply.status();
-  throw new SftpRefusal(code, message);
+  throw refusal(reply.status());
 }
 
 /** The same; undefined at the end of a file or a directory. */
 export function unlessEof(reply: SftpReply, type: number): SftpReply | undefined {
   if (reply.type !== replyType.status) return wanted(reply, type);
-  const { code, message } = reply.status();
-  if (code === statusCode.eof) return undefined;
-  throw new SftpRefusal(code, message);
+  const status = reply.status();
+  if (status.code === statusCode.eof) return undefined;
+  throw refusal(status);
+}
+
+/** Every file that a host does not have is one. */
+function refusal({ code, message }: { code: number; message: string }): SftpRefusal {
+  return stackless(() => new SftpRefusal(code, message));
 }
 
 function fileError(host: string, path: string, error: SftpRefusal): HostError {
