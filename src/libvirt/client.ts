@@ -2,6 +2,7 @@
 // calls, the keepalive and the events, and owns the stream: whatever goes wrong on it ends it once, with a reason that
 // every caller gets. It refuses to reconnect, and to go on after bytes that make no sense.
 import type { Duplex } from 'node:stream';
+import { afterAnswer, batchWrites } from '../core/batched-writes.js';
 import { type Clock, systemClock } from '../core/clock.js';
 import { within } from '../core/deadline.js';
 import { asHostError, HostError } from '../core/errors.js';
@@ -89,7 +90,7 @@ export class LibvirtClient implements AsyncDisposable {
   private constructor(duplex: Duplex, options: LibvirtClientOptions) {
     this.host = options.host;
     this.readOnly = options.readOnly;
-    this.#duplex = duplex;
+    this.#duplex = batchWrites(duplex, afterAnswer);
     this.#clock = options.clock ?? systemClock;
     this.#log = options.log ?? silentLog;
     this.closed = new Promise((resolve) => {

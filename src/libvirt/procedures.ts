@@ -248,7 +248,7 @@ export const feature = { programKeepalive: 10 } as const;
 /** VIR_DOMAIN_EVENT_ID_*. */
 export const eventId = { lifecycle: 0, reboot: 1 } as const;
 /** VIR_CONNECT_LIST_DOMAINS_*. */
-export const listDomainsFlag = { active: 1, running: 16 } as const;
+export const listDomainsFlag = { active: 1, running: 16, hasSnapshot: 4096 } as const;
 /** VIR_DOMAIN_GUEST_INFO_*. */
 export const guestInfoType = { users: 1, os: 2, timezone: 4, hostname: 8, filesystem: 16 } as const;
 /** virDomainState, in order. */

@@ -4,12 +4,19 @@
 // cost more than its own entry, which then keeps what was known.
 import { hash } from 'node:crypto';
 import { inTurns } from '../core/in-turns.js';
-import { type DomainRef, listSnapshotsFlag, type PoolRef, procedures } from '../libvirt/procedures.js';
+import { LibvirtError } from '../libvirt/errors.js';
+import {
+  type DomainRef,
+  listDomainsFlag,
+  listSnapshotsFlag,
+  type PoolRef,
+  procedures,
+} from '../libvirt/procedures.js';
 import { versionText } from '../libvirt/version.js';
 import { parseXml, textOf } from '../libvirt/xml.js';
 import { setBalloonPeriods } from './details-balloon.js';
 import { type DomainDetails, readDomainDetails } from './details-domain.js';
-import type { PollContext, Poller } from './poller.js';
+import type { HostLibvirt, PollContext, Poller } from './poller.js';
 import { Problems } from './problems.js';
 import { VmCalls, vmCallsAtATime } from './vm-calls.js';
 
@@ -33,7 +40,7 @@ export type DomainEntry = {
   details?: DomainDetails;
   /** Of the XML that `details` were read from. */
   xmlDigest?: string;
-  /** Absent where the driver has none, or did not tell. */
+  /** Absent where libvirt did not tell. */
   snapshots?: Snapshots;
   /** In this life of the VM its balloon was told to report, whatever came of it. */
   balloonAsked?: true;
@@ -69,8 +76,12 @@ export const detailsPoller: Poller<DetailsSample> = {
     const { signal, clock, previous } = context;
     const libvirt = readers.libvirt();
     // Not in the background: it never waits for a VM, and without it nothing else can be told.
-    const domains = await libvirt.listDomains(0, { timeoutMs: listTimeoutMs, signal });
-    const reading = new Reading(new VmCalls({ libvirt, signal, clock, budgetMs }), context);
+    const [domains, withSnapshots] = await Promise.all([
+      libvirt.listDomains(0, { timeoutMs: listTimeoutMs, signal }),
+      domainsWithSnapshots(libvirt, signal),
+    ]);
+    const calls = new VmCalls({ libvirt, signal, clock, budgetMs });
+    const reading = new Reading(calls, context, withSnapshots);
     const read = await inTurns(domains, (domain) => reading.entry(domain), vmCallsAtATime);
     const entries = read.filter((entry) => entry !== undefined);
     const rest = context.changed && previous ? previous : await reading.host();
@@ -85,15 +96,34 @@ export const detailsPoller: Poller<DetailsSample> = {
   },
 };
 
+/** UUIDs, by one question in place of one a VM; undefined where libvirt does not answer that: each VM is to be asked then. */
+async function domainsWithSnapshots(
+  libvirt: HostLibvirt,
+  signal: AbortSignal,
+): Promise<ReadonlySet<string> | undefined> {
+  try {
+    const domains = await libvirt.listDomains(listDomainsFlag.hasSnapshot, {
+      timeoutMs: listTimeoutMs,
+      signal,
+    });
+    return new Set(domains.map(({ uuid }) => uuid));
+  } catch (error) {
+    if (error instanceof LibvirtError) return undefined;
+    throw error;
+  }
+}
+
 class Reading {
   readonly problems = new Problems();
   readonly #calls: VmCalls;
   readonly #context: Context;
   readonly #known: ReadonlyMap<string, DomainEntry>;
+  readonly #withSnapshots: ReadonlySet<string> | undefined;
 
-  constructor(calls: VmCalls, context: Context) {
+  constructor(calls: VmCalls, context: Context, withSnapshots: ReadonlySet<string> | undefined) {
     this.#calls = calls;
     this.#context = context;
+    this.#withSnapshots = withSnapshots;
     this.#known = new Map(context.previous?.domains.map((entry) => [entry.domain.uuid, entry]));
   }
 
@@ -137,6 +167,7 @@ class Reading {
   }
 
   async #snapshots(dom: DomainRef): Promise<Snapshots | 'timed-out' | undefined> {
+    if (this.#withSnapshots && !this.#withSnapshots.has(dom.uuid)) return noSnapshots;
     const list = (flags: number) =>
       this.#calls.ask(procedures.domainListAllSnapshots, { dom, needResults: 1, flags });
     const all = await list(0);

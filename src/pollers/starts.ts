@@ -3,19 +3,21 @@
 //
 //   /run/libvirt/qemu/NAME.pid  ──►  /proc/PID/cmdline names the VM's UUID  ──►  /proc/PID/stat: started, in ticks since boot
 //
-// Read at the interval of details, and again for a VM that an event names. It refuses to believe a number in a file alone: a
-// process that is not this VM's has no say. What it cannot read (another driver, a hardened /proc) is absent here; then the
-// event of the start is all that is known.
+// Read once in a life of the VM, and again for a VM that an event names: libvirt gives no number a second time, as long as it
+// lives itself, which our connection to it says. It refuses to believe a number in a file alone: a process that is not this
+// VM's has no say. What it cannot read (another driver, a hardened /proc) is absent here; then the event of the start is all
+// that is known.
 import { HostError } from '../core/errors.js';
 import { inTurns } from '../core/in-turns.js';
 import { type DomainRef, listDomainsFlag } from '../libvirt/procedures.js';
-import type { HostFiles, Poller } from './poller.js';
+import type { HostFiles, HostLibvirt, Poller } from './poller.js';
 import { parseStat } from './proc/stat.js';
 
 /** `startedAtMs`: wall milliseconds; absent where the process cannot be found. */
 export type VmStart = { uuid: string; id: number; startedAtMs?: number };
 
-export type StartsSample = { takenAtMs: number; vms: VmStart[] };
+/** `bootedAtMs`: wall milliseconds when the host was, as its own clock knew it then. */
+export type StartsSample = { takenAtMs: number; bootedAtMs?: number; vms: VmStart[] };
 
 const pollTimeoutMs = 30_000;
 const callTimeoutMs = 10_000;
@@ -40,24 +42,41 @@ export const startsPoller: Poller<StartsSample> = {
 
   async poll(readers, { signal, clock, previous, changed }) {
     const options = { timeoutMs: callTimeoutMs, signal };
-    const domains = await readers.libvirt().listDomains(listDomainsFlag.active, options);
+    const libvirt = readers.libvirt();
+    const domains = await libvirt.listDomains(listDomainsFlag.active, options);
     const known = new Map(previous?.vms.map((vm) => [vm.uuid, vm]));
-    // After an event nothing else has changed. Otherwise all are read: ids begin anew with the host and with libvirtd, so
-    // the same id does not mean the same life.
-    const isKnown = ({ uuid, id }: DomainRef) => changed?.has(uuid) === false && known.get(uuid)?.id === id;
-    const bootedAtMs = domains.every(isKnown) ? undefined : await bootTimeMs(readers.files(), signal);
+    const isSameLibvirt = previous !== undefined && newest.get(libvirt) === previous;
+    const isKnown = ({ uuid, id }: DomainRef) => {
+      const vm = known.get(uuid);
+      if (vm?.id !== id) return false;
+      // After an event nothing else has changed.
+      return changed ? !changed.has(uuid) : isSameLibvirt && vm.startedAtMs !== undefined;
+    };
+    const bootedAtMs =
+      changed && domains.every(isKnown) ? previous?.bootedAtMs : await bootTimeMs(readers.files(), signal);
+    // The host's clock was set: what it says of its boot moves, and so do they.
+    const movedMs = (bootedAtMs ?? Number.NaN) - (previous?.bootedAtMs ?? Number.NaN) || 0;
     const find = async (domain: DomainRef): Promise<VmStart> => {
       const { uuid, id } = domain;
       const before = known.get(uuid);
-      if (before && isKnown(domain)) return before;
+      if (before && isKnown(domain)) return moved(before, movedMs);
       const sinceBootMs = await startOf(domain, readers.files(), signal);
       if (sinceBootMs === undefined || bootedAtMs === undefined) return { uuid, id };
       return { uuid, id, startedAtMs: bootedAtMs + sinceBootMs };
     };
     const vms = await inTurns(domains, find, atATime);
-    return { takenAtMs: clock.wallMs(), vms };
+    const sample = { takenAtMs: clock.wallMs(), ...(bootedAtMs !== undefined && { bootedAtMs }), vms };
+    newest.set(libvirt, sample);
+    return sample;
   },
 };
+
+/** By connection. */
+const newest = new WeakMap<HostLibvirt, StartsSample>();
+
+function moved(vm: VmStart, byMs: number): VmStart {
+  return vm.startedAtMs === undefined || byMs === 0 ? vm : { ...vm, startedAtMs: vm.startedAtMs + byMs };
+}
 
 async function bootTimeMs(files: HostFiles, signal: AbortSignal): Promise<number | undefined> {
   const text = await readOnce(files, '/proc/stat', kernelStatBytesMax, signal);

@@ -118,6 +118,7 @@ export const answers: Answers = {
   connectListAllDomains: (host, { flags }) => {
     const wanted = [...host.vms].filter((vm) => {
       if ((flags & listDomainsFlag.active) !== 0 && !vm.active) return false;
+      if ((flags & listDomainsFlag.hasSnapshot) !== 0 && vm.snapshots.size === 0) return false;
       return (flags & listDomainsFlag.running) === 0 || vm.state === vmState.running;
     });
     return { domains: wanted.map(({ ref }) => ref), ret: wanted.length };

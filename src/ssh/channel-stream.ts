@@ -70,17 +70,22 @@ export class ChannelStream extends Duplex {
     this.#channel.resume();
   }
 
-  override _write(chunk: Buffer, encoding: BufferEncoding, callback: WriteCallback): void {
+  override _write(chunk: Buffer, _encoding: BufferEncoding, callback: WriteCallback): void {
     if (this.#channelClosed) {
       callback(writeAfterClose());
       return;
     }
     this.#writing = callback;
-    this.#channel.write(chunk, encoding, (error) => {
+    this.#channel.write(chunk, (error) => {
       if (this.#writing !== callback) return;
       this.#writing = undefined;
       callback(error);
     });
+  }
+
+  /** What was written while it was corked leaves as one: SSH makes a packet of each write. */
+  override _writev(chunks: { chunk: Buffer; encoding: BufferEncoding }[], callback: WriteCallback): void {
+    this._write(Buffer.concat(chunks.map(({ chunk }) => chunk)), 'binary', callback);
   }
 
   #failWrite(): void {

@@ -9,7 +9,12 @@ import { systemClock } from '../../src/core/clock.js';
 import { LibvirtClient } from '../../src/libvirt/client.js';
 import { LibvirtError } from '../../src/libvirt/errors.js';
 import type { LifecycleEvent } from '../../src/libvirt/events.js';
-import { type DomainRef, domainStatsRecords, procedures } from '../../src/libvirt/procedures.js';
+import {
+  type DomainRef,
+  domainStatsRecords,
+  listDomainsFlag,
+  procedures,
+} from '../../src/libvirt/procedures.js';
 import { statsFlag } from '../../src/libvirt/stats.js';
 import { nothing } from '../../src/libvirt/wire/codec.js';
 import { XdrReader } from '../../src/libvirt/wire/xdr.js';
@@ -270,7 +275,15 @@ describe.each(names)('a %s host', (name) => {
       (await writer.call(procedures.domainListAllSnapshots, { dom, needResults: 1, flags })).snapshots
         .map((snapshot) => snapshot.name)
         .sort();
+    const having = async () =>
+      (
+        await writer.call(procedures.connectListAllDomains, {
+          needResults: 1,
+          flags: listDomainsFlag.hasSnapshot,
+        })
+      ).domains.map(({ name }) => name);
     const current = { dom, flags: 0 };
+    expect(await having()).toEqual([]);
     expect(await writer.call(procedures.domainHasCurrentSnapshot, current)).toEqual({ result: 0 });
     expect(await codeOf(writer.call(procedures.domainSnapshotCurrent, current))).toBe(72);
     expect((await take('one')).snap.name).toBe('one');
@@ -278,6 +291,7 @@ describe.each(names)('a %s host', (name) => {
     expect(await codeOf(take('two'))).toBeGreaterThan(0);
     expect(await list()).toEqual(['one', 'two']);
     expect(await list(1)).toEqual(['one']);
+    expect(await having()).toEqual([dom.name]);
     const { snap } = await writer.call(procedures.domainSnapshotLookupByName, { ...current, name: 'two' });
     const { xml } = await writer.call(procedures.domainSnapshotGetXmlDesc, { snap, flags: 0 });
     const { createdAt, ...told } = parseSnapshot(xml);

@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { HostError } from '../../../src/core/errors.js';
 import { LibvirtError, libvirtCode } from '../../../src/libvirt/errors.js';
-import type { DomainRef } from '../../../src/libvirt/procedures.js';
+import { type DomainRef, listDomainsFlag } from '../../../src/libvirt/procedures.js';
 import { type DetailsSample, detailsPoller } from '../../../src/pollers/details.js';
 import { type DomainJobsSample, domainJobsPoller } from '../../../src/pollers/domain-jobs.js';
 import type { HostReaders, PollContext } from '../../../src/pollers/poller.js';
@@ -24,6 +24,7 @@ const fails = (error: Error) => () => {
 };
 
 let domains: DomainRef[];
+let haveSnapshots: () => DomainRef[];
 let answers: Record<string, Answer>;
 let asked: string[];
 let background: Set<string>;
@@ -31,6 +32,7 @@ let periods: [string, number][];
 
 beforeEach(() => {
   domains = [vm('web'), vm('db', 2), vm('old', -1)];
+  haveSnapshots = () => domains;
   asked = [];
   background = new Set();
   periods = [];
@@ -47,7 +49,7 @@ beforeEach(() => {
 const readers: HostReaders = {
   libvirt: () => ({
     domainStats: () => Promise.reject(new Error('not of this poll')),
-    listDomains: async () => domains,
+    listDomains: async (flags) => (flags === listDomainsFlag.hasSnapshot ? haveSnapshots() : domains),
     call: async ({ name }, args, options) => {
       const { dom, pool, snap } = (args ?? {}) as Partial<Args>;
       const of = dom?.name ?? pool?.name ?? snap?.name;
@@ -205,6 +207,25 @@ describe('after an event', () => {
 describe('snapshots', () => {
   const madeAt: Record<string, string> = { a: '1700000300', b: '1700000100', c: 'x' };
   const named = (names: string[]) => names.map((name) => ({ name, dom: vm('web') }));
+
+  const vmsAsked = () => asked.filter((call) => call.startsWith('domainListAllSnapshots'));
+
+  it('are asked for where there are any', async () => {
+    haveSnapshots = () => [vm('web')];
+    answers.domainListAllSnapshots = () => ({ snapshots: named(['c']), ret: 0 });
+    answers.domainSnapshotGetXmlDesc = () => ({ xml: '<domainsnapshot/>' });
+    const sample = await poll();
+    expect(new Set(vmsAsked())).toEqual(new Set(['domainListAllSnapshots web']));
+    expect(of(sample, 'web')?.snapshots).toEqual({ count: 1 });
+    expect(of(sample, 'db')?.snapshots).toEqual({ count: 0 });
+  });
+
+  it('are asked for of each VM by a libvirt that does not say where there are any', async () => {
+    haveSnapshots = fails(refusal(libvirtCode.invalidArg));
+    const sample = await poll();
+    expect(vmsAsked()).toHaveLength(3);
+    expect(of(sample, 'db')?.snapshots).toEqual({ count: 0 });
+  });
 
   it('the oldest is looked for among those without a parent', async () => {
     answers.domainListAllSnapshots = ({ flags }) => ({

@@ -1,5 +1,5 @@
 // When VMs were started, from the files of their processes; and files that lie.
-import { describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { HostError } from '../../../src/core/errors.js';
 import type { DomainRef } from '../../../src/libvirt/procedures.js';
 import type { HostReaders, PollContext } from '../../../src/pollers/poller.js';
@@ -23,11 +23,17 @@ const filesOf = (over: Record<string, string | HostError> = {}) =>
     ...over,
   });
 
-function poll(files: FakeFiles, domains: DomainRef[], over: Partial<PollContext<StartsSample>> = {}) {
-  const readers = {
-    files: () => files,
-    libvirt: () => ({ listDomains: async () => domains }),
-  } as unknown as HostReaders;
+let domains: DomainRef[];
+let libvirt: object;
+const connect = () => ({ listDomains: async () => domains });
+
+beforeEach(() => {
+  libvirt = connect();
+});
+
+function poll(files: FakeFiles, running: DomainRef[], over: Partial<PollContext<StartsSample>> = {}) {
+  domains = running;
+  const readers = { files: () => files, libvirt: () => libvirt } as unknown as HostReaders;
   return startsPoller.poll(readers, {
     host: aHost(),
     signal: new AbortController().signal,
@@ -61,13 +67,42 @@ describe('the start of a VM', () => {
     }
   });
 
-  it('is read again when all are, and after an event only where that was', async () => {
-    const previous = { takenAtMs: 0, vms: [{ uuid, id: 3, startedAtMs: 5 }] };
+  const first = () => poll(filesOf(), [web]);
+  const startedAnew = filesOf({ '/proc/712/stat': stat(900) });
+  const anew = [{ uuid, id: 3, startedAtMs: 1_700_000_009_000 }];
+
+  it('is read again for a VM that an event names, and for no other', async () => {
+    const previous = await first();
     const nothing = new FakeFiles({});
-    expect((await poll(nothing, [web], { previous, changed: new Set(['other']) })).vms).toEqual(previous.vms);
-    const again = [{ uuid, id: 3, startedAtMs: 1_700_000_002_500 }];
-    expect((await poll(filesOf(), [web], { previous, changed: new Set([uuid]) })).vms).toEqual(again);
-    expect((await poll(filesOf(), [web], { previous })).vms).toEqual(again);
+    expect(await poll(nothing, [web], { previous, changed: new Set(['other']) })).toEqual(previous);
+    expect((await poll(startedAnew, [web], { previous, changed: new Set([uuid]) })).vms).toEqual(anew);
+  });
+
+  it('is read once over one connection: a number of libvirt is given once in its life', async () => {
+    const previous = await first();
+    expect((await poll(startedAnew, [web], { previous })).vms).toEqual(previous.vms);
+    const next = { ...web, id: 4 };
+    expect((await poll(startedAnew, [next], { previous })).vms).toEqual([{ ...anew[0], id: 4 }]);
+  });
+
+  it('is read again over another connection: numbers begin anew with libvirt', async () => {
+    const previous = await first();
+    libvirt = connect();
+    expect((await poll(startedAnew, [web], { previous })).vms).toEqual(anew);
+  });
+
+  it('is asked for again while it is not known', async () => {
+    const previous = await poll(filesOf({ '/proc/712/stat': 'nonsense' }), [web]);
+    expect(previous.vms).toEqual([{ uuid, id: 3 }]);
+    expect((await poll(startedAnew, [web], { previous })).vms).toEqual(anew);
+  });
+
+  it('moves with the clock of its host', async () => {
+    const previous = await first();
+    const later = filesOf({ '/proc/stat': 'btime 1700000060\n' });
+    expect((await poll(later, [web], { previous })).vms).toEqual([
+      { uuid, id: 3, startedAtMs: 1_700_000_062_500 },
+    ]);
   });
 
   it('fails with a connection that broke', async () => {
