@@ -129,12 +129,10 @@ describe('polls on the embedded store', () => {
     const { stack, queue } = await embedded({ run });
     await queue.setSchedules(fleet(103, 1_000));
     await until('all to have begun', () => new Set(starts.map(({ host }) => host)).size === 103);
+    // Those that hang hang for longer than this test may take: whoever waited for one would have no more rounds.
     const since = performance.now();
-    await until('five rounds', () => of('kvm-0002').filter(({ atMs }) => atMs > since).length >= 5);
-    for (const host of ['kvm-0000', 'kvm-0001', 'kvm-0002']) {
-      const times = of(host).map(({ atMs }) => atMs);
-      expect(Math.max(...times.slice(1).map((atMs, n) => atMs - (times[n] ?? 0)))).toBeLessThan(1_500);
-    }
+    const rounds = (host: string) => of(host).filter(({ atMs }) => atMs > since).length;
+    await until('five rounds', () => ['kvm-0000', 'kvm-0001', 'kvm-0002'].every((host) => rounds(host) >= 5));
     expect(queue.repairs).toBe(0);
     await queue.close(500);
     await stack[Symbol.asyncDispose]();
