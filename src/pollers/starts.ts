@@ -40,39 +40,37 @@ export const startsPoller: Poller<StartsSample> = {
   timeoutMs: pollTimeoutMs,
   intervalMs: ({ poll }) => poll.detailsMs,
 
-  async poll(readers, { signal, clock, previous, changed }) {
+  async poll(readers, { signal, clock, changed }) {
     const options = { timeoutMs: callTimeoutMs, signal };
     const libvirt = readers.libvirt();
     const domains = await libvirt.listDomains(listDomainsFlag.active, options);
-    const known = new Map(previous?.vms.map((vm) => [vm.uuid, vm]));
-    const isSameLibvirt = previous !== undefined && newest.get(libvirt) === previous;
+    const before = ofConnection.get(libvirt);
+    const known = new Map(before?.vms.map((vm) => [vm.uuid, vm]));
+    // After an event nothing else has changed; without one, what could not be read is tried again.
     const isKnown = ({ uuid, id }: DomainRef) => {
       const vm = known.get(uuid);
-      if (vm?.id !== id) return false;
-      // After an event nothing else has changed.
-      return changed ? !changed.has(uuid) : isSameLibvirt && vm.startedAtMs !== undefined;
+      return vm?.id === id && (changed ? !changed.has(uuid) : vm.startedAtMs !== undefined);
     };
-    const bootedAtMs =
-      changed && domains.every(isKnown) ? previous?.bootedAtMs : await bootTimeMs(readers.files(), signal);
-    // The host's clock was set: what it says of its boot moves, and so do they.
-    const movedMs = (bootedAtMs ?? Number.NaN) - (previous?.bootedAtMs ?? Number.NaN) || 0;
+    const needsBoot = !changed || !domains.every(isKnown);
+    const bootedAtMs = (needsBoot && (await bootTimeMs(readers.files(), signal))) || before?.bootedAtMs;
     const find = async (domain: DomainRef): Promise<VmStart> => {
       const { uuid, id } = domain;
-      const before = known.get(uuid);
-      if (before && isKnown(domain)) return moved(before, movedMs);
+      const vm = known.get(uuid);
+      // Where the host's clock was set, what it says of its boot moves, and so does this.
+      if (vm && isKnown(domain)) return moved(vm, (bootedAtMs ?? 0) - (before?.bootedAtMs ?? 0));
       const sinceBootMs = await startOf(domain, readers.files(), signal);
       if (sinceBootMs === undefined || bootedAtMs === undefined) return { uuid, id };
       return { uuid, id, startedAtMs: bootedAtMs + sinceBootMs };
     };
     const vms = await inTurns(domains, find, atATime);
     const sample = { takenAtMs: clock.wallMs(), ...(bootedAtMs !== undefined && { bootedAtMs }), vms };
-    newest.set(libvirt, sample);
+    ofConnection.set(libvirt, sample);
     return sample;
   },
 };
 
-/** By connection. */
-const newest = new WeakMap<HostLibvirt, StartsSample>();
+/** What was read over one connection: a number of before it may be another life's now. */
+const ofConnection = new WeakMap<HostLibvirt, StartsSample>();
 
 function moved(vm: VmStart, byMs: number): VmStart {
   return vm.startedAtMs === undefined || byMs === 0 ? vm : { ...vm, startedAtMs: vm.startedAtMs + byMs };

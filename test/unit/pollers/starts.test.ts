@@ -91,6 +91,16 @@ describe('the start of a VM', () => {
     expect((await poll(startedAnew, [web], { previous })).vms).toEqual(anew);
   });
 
+  it('is read again over another connection though an event names another VM first', async () => {
+    const previous = await first();
+    libvirt = connect();
+    const files = filesOf({ '/proc/stat': 'btime 1700000060\n', '/proc/712/stat': stat(900) });
+    const ofItsNewLife = [{ uuid, id: 3, startedAtMs: 1_700_000_069_000 }];
+    const afterEvent = await poll(files, [web], { previous, changed: new Set(['other']) });
+    expect(afterEvent.vms).toEqual(ofItsNewLife);
+    expect((await poll(files, [web], { previous: afterEvent })).vms).toEqual(ofItsNewLife);
+  });
+
   it('is asked for again while it is not known', async () => {
     const previous = await poll(filesOf({ '/proc/712/stat': 'nonsense' }), [web]);
     expect(previous.vms).toEqual([{ uuid, id: 3 }]);
