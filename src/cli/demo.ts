@@ -151,7 +151,8 @@ type Told = DemoOptions & {
 
 function tell({ url, backendUrl, hosts, vms, first, story, token, tokenFile }: Told): void {
   const [, main = ''] = process.argv;
-  const alias = basename(main) === 'outrigger' ? '' : `\n  alias outrigger='node ${relative('.', main)}'`;
+  const command = main.endsWith('.ts') ? 'npm run -s dev --' : `node ${relative('.', main)}`;
+  const alias = basename(main) === 'outrigger' ? '' : `\n  alias outrigger='${command}'`;
   say(`
 Everything is running: ${count(hosts, 'simulated host')}, ${count(hosts * vms, 'VM')}. Worth a look:
 
