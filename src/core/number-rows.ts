@@ -2,6 +2,7 @@
 // is a view of it with getters, since an object with a property each is several times as large and a fleet keeps millions of them
 // from poll to poll. What a row lacks is NaN in the array and undefined in the row. It refuses to let anybody write. Fields are
 // enumerable but not own properties: `for in` and JSON find them, a spread and Object.keys do not.
+import { keepOne } from './keep-one.js';
 
 type Key = string | number;
 
@@ -108,3 +109,5 @@ export class RowList<Row> {
     this.#numbers = larger;
   }
 }
+
+keepOne(new RowList(rowShape<{ key: string }>('key', []), 0));

@@ -3,6 +3,7 @@
 // array: it hashes nothing and makes no string and, but for one small object a domain, no object (stats-record.ts). Counters
 // become the nearest double, without BigInt. Names and units stay libvirt's own (ns, KiB, bytes). It refuses to interpret: a
 // field that it does not know is kept in `other`.
+import { keepOne } from '../core/keep-one.js';
 import { recurring } from '../core/recurring.js';
 import { type DomainRef, domainsMax } from './procedures.js';
 import { DecodedStats, type DomainStats, type KnownDomain } from './stats.js';
@@ -92,6 +93,8 @@ class FiguresRoom {
     this.taken += count;
   }
 }
+
+keepOne(new FiguresRoom(0));
 
 /** Reads the figures into the next free room; what it returns is `before` where nothing else has changed. */
 function decodeRecord(
@@ -228,6 +231,8 @@ class Recall {
     return this.#count === this.#seen.length ? this.#seen : this.#seen.slice(0, this.#count);
   }
 }
+
+keepOne(new Recall([]));
 
 function unknown(domain: DomainRef): KnownDomain {
   return { domain, layout: noLayout, texts: noTexts };

@@ -51,7 +51,9 @@ class View {
   }
 }
 
-const shapes = new Map<string, Shape>();
+const noFigures = new Float64Array(0);
+/** Each with one of its records: see `keepOne`. */
+const shapes = new Map<string, { shape: Shape; one: View }>();
 
 /** `slots`: of the record's fields, by key. */
 export function viewOf(slots: ReadonlyMap<string, Slot>): RecordView {
@@ -61,13 +63,13 @@ export function viewOf(slots: ReadonlyMap<string, Slot>): RecordView {
     return { key, kind, index: slot - (kind === 'figures' ? figuresAt : textsAt) };
   });
   const name = fields.map(({ key, kind, index }) => `${kind}${index} ${key}`).join('\n');
-  let shape = shapes.get(name);
-  if (shape === undefined) {
-    shape = shapeOf(fields);
-    if (shapes.size >= shapesSharedMax) shapes.clear();
-    shapes.set(name, shape);
-  }
-  return { shape, figuresAt, textsAt };
+  const known = shapes.get(name);
+  if (known) return { shape: known.shape, figuresAt, textsAt };
+  const shape = shapeOf(fields);
+  const view = { shape, figuresAt, textsAt };
+  if (shapes.size >= shapesSharedMax) shapes.clear();
+  shapes.set(name, { shape, one: new shape(view, noFigures, 0, []) });
+  return view;
 }
 
 /** `figuresAt`: where in `figures` those of the domain begin. `texts`: the domain's. */

@@ -1,5 +1,6 @@
 // SFTP's packets (version 3), as far as reading files needs them: requests as bytes, and a stream of bytes as replies. It knows
 // nothing of channels and files, has no request that writes, and refuses a length out of bounds before it reserves anything.
+import { keepOne } from '../core/keep-one.js';
 
 /** As OpenSSH bounds its own. */
 export const packetBytesMax = 256 * 1024;
@@ -204,6 +205,8 @@ export class SftpReply {
     return start;
   }
 }
+
+keepOne(new SftpReply(Buffer.alloc(headBytes), 0, headBytes));
 
 /** Cuts a stream of chunks of any size into replies. Those that lie whole within a chunk are not copied. */
 export class SftpReplies {

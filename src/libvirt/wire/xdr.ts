@@ -2,6 +2,7 @@
 // bytes that are really there before anything is allocated. It refuses to guess: bytes that make no sense are
 // PROTOCOL_ERROR, and there is no way to go on after one. It makes no BigInt: 64-bit integers become the nearest double.
 import { HostError } from '../../core/errors.js';
+import { keepOne } from '../../core/keep-one.js';
 
 /** libvirt's own limit for a string. */
 export const stringBytesMax = 4 * 1024 * 1024;
@@ -132,6 +133,8 @@ export class XdrReader {
   }
 }
 
+keepOne(new XdrReader(Buffer.alloc(0)));
+
 export class XdrWriter {
   #bytes = Buffer.allocUnsafe(256);
   #at = 0;
@@ -197,6 +200,8 @@ export class XdrWriter {
     return at;
   }
 }
+
+keepOne(new XdrWriter());
 
 function padded(length: number): number {
   return (length + 3) & ~3;

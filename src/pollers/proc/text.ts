@@ -1,5 +1,6 @@
 // What every parser of /proc needs: bounded lines and strict numbers. Parsers are pure, never throw, and report what they
 // could not read instead of guessing.
+import { keepOne } from '../../core/keep-one.js';
 import type { Problem } from '../problems.js';
 
 /** At most `linesMax` non-empty lines; more are reported once and left out. */
@@ -51,6 +52,8 @@ class Lines {
     return this;
   }
 }
+
+keepOne(new Lines('', 1, () => {}));
 
 const fieldCharsMax = 4096;
 
@@ -132,6 +135,8 @@ export class Unsigneds {
     return 0;
   }
 }
+
+keepOne(new Unsigneds(''));
 
 /** The unsigned integers between blanks from `from` on, at most `most`; undefined when one of them is something else. */
 export function unsignedAll(line: string, from = 0, most = Number.POSITIVE_INFINITY): number[] | undefined {
