@@ -1,6 +1,6 @@
 // V8 throws compiled code away when the last object of the kind that it was made for is collected. What lives for a few lines of
 // a poll, a reader of one answer, is never alive when the heap is searched, every few seconds with a thousand hosts: its code would be
-// compiled anew as often, and run slowly until it is. One of each such kind that stays is enough. It refuses to give it back.
+// compiled anew as often. One of each such kind that stays is enough. It refuses to give it back.
 
 const kept: object[] = [];
 
