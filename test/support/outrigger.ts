@@ -76,6 +76,9 @@ function hasPair(key: string, pair: string): boolean {
   return key.includes(`{${pair}`) || key.includes(`,${pair}`);
 }
 
+/** Of the log, in an error. */
+const linesShown = 15;
+
 export class Service {
   readonly lines: LogLine[] = [];
   readonly child: ChildProcess;
@@ -132,12 +135,18 @@ export class Service {
   }
 
   /** Resolves with the first page that satisfies `level`. */
-  pageWhen(what: string, level: (page: Page) => boolean, timeoutMs = 30_000): Promise<Page> {
+  /** The first page for which `level` is true. When none is in time, the error ends with what the service logged last. */
+  async pageWhen(what: string, level: (page: Page) => boolean, timeoutMs = 30_000): Promise<Page> {
     const get = async () => {
       const page = await this.page();
       return level(page) ? page : undefined;
     };
-    return until(what, get, { timeoutMs, everyMs: 100 });
+    try {
+      return await until(what, get, { timeoutMs, everyMs: 100 });
+    } catch (error) {
+      const last = this.lines.slice(-linesShown).map((line) => JSON.stringify(line));
+      throw new Error(`${error}\nthe service logged:\n${last.join('\n')}`, { cause: error });
+    }
   }
 
   logged(msg: string, fields: Record<string, unknown> = {}): LogLine[] {
