@@ -39,8 +39,11 @@ export class FigureList {
     const numbers = this.blank();
     for (const reading of readings) {
       if (!reading) continue;
-      for (const [place, number] of this.#viewed.numbersOf(reading).entries())
+      const told = this.#viewed.numbersOf(reading);
+      for (let place = 0; place < told.length; place += 1) {
+        const number = told[place] ?? Number.NaN;
         if (!Number.isNaN(number)) numbers[place] = number;
+      }
     }
     return numbers;
   }

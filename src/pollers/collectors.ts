@@ -173,7 +173,10 @@ const ofHost: Record<Exclude<CollectorName, keyof typeof network>, Collect> = {
   kernel_hung: async ({ reader }) =>
     part('hungTasks', await reader.parsed('/proc/sys/kernel/hung_task_detect_count', parseUnsignedLine)),
   os: async ({ reader, rare }) =>
-    part('os', await rare.get('os', () => reader.parsed('/etc/os-release', parseOsRelease))),
+    part(
+      'os',
+      await rare.get('os', async () => reader.parsed('/etc/os-release', parseOsRelease, { once: true })),
+    ),
   dmi: async ({ reader, rare }) => part('dmi', await rare.get('dmi', () => readDmi(reader))),
   nvme: async ({ reader, rare }) => part('nvme', await rare.get('nvme', () => readNvme(reader))),
   hwmon: async ({ reader, rare }) => part('hwmon', await readHwmon(reader, rare)),

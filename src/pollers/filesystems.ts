@@ -28,7 +28,8 @@ export async function readFilesystems(
   problems: Problems,
   context: PollContext,
 ): Promise<Filesystem[] | undefined> {
-  const mounts = await readMounts(reader);
+  // Of the process that serves the files: /proc/1/mounts is closed to it, and statvfs sees what it sees.
+  const mounts = await reader.parsed('/proc/self/mounts', parseMounts);
   if (!mounts) return undefined;
   const counted = mounts.filter(isCounted);
   if (counted.length > filesystemsMax) {
@@ -38,11 +39,6 @@ export async function readFilesystems(
     counted.slice(0, filesystemsMax).map((mount) => measure(mount, files, problems, context)),
   );
   return measured.filter((filesystem) => filesystem !== undefined);
-}
-
-/** Of the process that serves the files: /proc/1/mounts is closed to it, and statvfs sees what it sees. */
-export function readMounts(reader: PartReader): Promise<Mount[] | undefined> {
-  return reader.parsed('/proc/self/mounts', parseMounts);
 }
 
 export function isCounted({ fstype, mountpoint }: Mount): boolean {

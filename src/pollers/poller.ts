@@ -8,7 +8,7 @@ import type { DomainStats } from '../libvirt/stats.js';
 import type { FileReader } from '../ssh/file-reader.js';
 
 /** The part of a host's files that pollers need. */
-export type HostFiles = Pick<FileReader, 'read' | 'parsed' | 'list' | 'readlink' | 'statvfs'>;
+export type HostFiles = Pick<FileReader, 'read' | 'parsed' | 'readAll' | 'list' | 'readlink' | 'statvfs'>;
 
 /** The part of a host's libvirt that pollers need. `domainStats`: all domains, without waiting for busy ones. */
 export type HostLibvirt = Pick<LibvirtClient, 'domainStats' | 'listDomains' | 'call'>;

@@ -2,6 +2,7 @@
 // when it is old, some of them a poll, so that no poll pays for all: those that have waited longest. It refuses to outlive a boot of
 // the host.
 import type { Clock } from '../core/clock.js';
+import { Often } from './often.js';
 
 /** Of one kind, in one poll: a piece is some twenty files as a rule. The others wait for the next poll. */
 const refreshesMax = 8;
@@ -18,6 +19,9 @@ const always = {};
 /** `poll`: the number of the last one that wanted it. */
 type Piece = { readAtMs: number; value: unknown; poll: number };
 
+/** Files of each poll, by their kind. */
+export type OftenWanted = { readonly whole: Often; readonly attributes: Often };
+
 /** Of old pieces of a kind that had no turn, when the one that has waited longest was read: in the last poll, and in this. */
 type Waiting = { longestMs: number; nextMs: number };
 
@@ -30,8 +34,8 @@ export class Rare {
   readonly #refreshes = new Map<string, number>();
   /** By kind, of those that had more to read than their turns. */
   readonly #waiting = new Map<string, Waiting>();
-  /** Paths of what is read in each poll, as the last one that was complete wanted them. */
-  #often: readonly string[] = [];
+  /** What is read in each poll, as the last one that was complete wanted it. */
+  often: OftenWanted = { whole: Often.nothing, attributes: Often.nothing };
   #poll = 0;
   #nowMs = 0;
   #everyMs = 0;
@@ -76,13 +80,9 @@ export class Rare {
     return value;
   }
 
-  get often(): readonly string[] {
-    return this.#often;
-  }
-
   /** The poll is complete: what it did not want is no longer there on the host. */
-  end(often: Iterable<string>): void {
-    this.#often = [...often];
+  end(often: OftenWanted): void {
+    this.often = often;
     for (const [key, { poll }] of this.#pieces) if (poll < this.#poll) this.#pieces.delete(key);
   }
 

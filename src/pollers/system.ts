@@ -7,7 +7,6 @@ import type { Figures } from '../core/figures.js';
 import { type CollectorName, collectorNames } from '../inventory/collectors.js';
 import type { CollectorRun, Kernel, SystemFigures } from './collect.js';
 import { collectors } from './collectors.js';
-import { readMounts } from './filesystems.js';
 import { PartReader, PollReads } from './part-reader.js';
 import type { HostFiles, PollContext, Poller } from './poller.js';
 import { Problems } from './problems.js';
@@ -55,13 +54,13 @@ export const systemPoller: Poller<SystemSample> = {
     const reads = new PollReads(readers.files(), problems, signal);
     const rare = await rareOf(reads, previous?.rare);
     rare.begin({ clock, everyMs: host.poll.detailsMs });
-    reads.ahead(rare.often);
+    // What a collector waits for begins here.
+    const startedMs = clock.monotonicMs();
+    await reads.ahead(rare.often);
     const wanted = host.poll.collectors ?? collectorNames;
-    // What comes last need not wait for the list of what it asks.
-    if (wanted.includes(last)) readMounts(new PartReader(reads)).catch(() => undefined);
     const first = wanted.filter((name) => name !== last);
-    const parts = await Promise.all(first.map((name) => run(name, reads, rare, context)));
-    if (wanted.includes(last)) parts.push(await run(last, reads, rare, context));
+    const parts = await Promise.all(first.map((name) => run(name, reads, rare, context, startedMs)));
+    if (wanted.includes(last)) parts.push(await run(last, reads, rare, context, startedMs));
     rare.end(reads.wanted());
     const { cpus, counts, ...figures } = merged(parts.map(({ figures }) => figures));
     return {
@@ -88,8 +87,13 @@ async function rareOf(reads: PollReads, before: Rare | undefined): Promise<Rare>
   return rare;
 }
 
-async function run(collector: CollectorName, reads: PollReads, rare: Rare, poll: PollContext) {
-  const startedMs = poll.clock.monotonicMs();
+async function run(
+  collector: CollectorName,
+  reads: PollReads,
+  rare: Rare,
+  poll: PollContext,
+  startedMs: number,
+) {
   const reader = new PartReader(reads);
   const figures = await collectors[collector]({ reader, rare, reads, poll });
   const durationMs = poll.clock.monotonicMs() - startedMs;

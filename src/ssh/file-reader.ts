@@ -24,12 +24,24 @@ export type FilesystemStats = {
   nameMax: number;
 };
 
+/** Who is told of files that are read together: `place` is that of the path. */
+export type Taker = {
+  readonly take: (place: number, text: string) => void;
+  /** There is no such file, or, with a FILE_ERROR, it cannot be read. */
+  readonly lack: (place: number, error?: HostError) => void;
+};
+
 /** Errors: FILE_MISSING, FILE_ERROR, TIMEOUT, and those of the connection. */
 export interface FileReader {
   /** The whole file from its beginning, as UTF-8. */
   read(path: string, o?: ReadOptions): Promise<string>;
   /** What `parse` makes of it, at once: the text is kept nowhere. Undefined when there is no such file. */
   parsed<T>(path: string, o: ReadOptions, parse: (text: string) => T): Promise<T | undefined>;
+  /**
+   * All of these files of /proc and /sys, with one wait: `taker` is told each as it comes. Resolves when it was told all of them. Rejects, and tells
+   * nothing more, with what ends a reading but FILE_MISSING and FILE_ERROR, and with what `taker` throws.
+   */
+  readAll(paths: readonly string[], o: ReadOptions, taker: Taker): Promise<void>;
   /** Names in a directory, without `.` and `..`, in no order. */
   list(path: string, o?: WaitOptions): Promise<string[]>;
   readlink(path: string, o?: WaitOptions): Promise<string>;
@@ -59,6 +71,11 @@ export function isMissing(error: unknown): boolean {
 
 export function fileTooLarge(host: string, path: string, bytesMax: number): HostError {
   return new HostError('FILE_ERROR', { host, message: `${path}: larger than ${bytesMax} bytes` });
+}
+
+/** What ends the reading of this file only: FILE_MISSING or FILE_ERROR. */
+export function isOfFile(error: unknown): error is HostError {
+  return isMissing(error) || (error instanceof HostError && error.code === 'FILE_ERROR');
 }
 
 export function tooManyEntries(host: string, path: string): HostError {

@@ -5,17 +5,32 @@ import { type Clock, systemClock } from '../core/clock.js';
 import { abortError } from '../core/deadline.js';
 import { HostError } from '../core/errors.js';
 import { recurring } from '../core/recurring.js';
-import { type Wait, Waits } from '../core/waits.js';
+import { Waits } from '../core/waits.js';
+import {
+  type Asked,
+  asKeptText,
+  asMode,
+  asNames,
+  asParsed,
+  asSpace,
+  asTarget,
+  asText,
+  type Keeper,
+  type Kind,
+  Operation,
+  Round,
+  timeoutOf,
+  type Waiting,
+} from './file-operations.js';
 import {
   type FileReader,
   type FilesystemStats,
-  fileLimits,
   fileMissing,
   isMissing,
   type ReadOptions,
   readerClosed,
+  type Taker,
 } from './file-reader.js';
-import type { Reader } from './sftp-once.js';
 import type { SftpSession } from './sftp-session.js';
 import type { WaitOptions } from './target.js';
 
@@ -29,130 +44,6 @@ export type SftpFileReaderOptions = {
 };
 
 export type FileStat = { mode: number; isSocket: boolean };
-
-/** Asks the session, and tells the operation. */
-type Work = (session: SftpSession, operation: Operation) => void;
-
-const readKept: Work = (session, operation) =>
-  session.readKept(operation.path, operation.bytesMax, operation);
-const readOnce: Work = (session, operation) =>
-  session.readOnce(operation.path, operation.bytesMax, operation);
-const list: Work = (session, operation) => operation.follow(session.list(operation.path));
-const readlink: Work = (session, operation) => operation.follow(session.readlink(operation.path));
-const statvfs: Work = (session, operation) => operation.follow(session.statvfs(operation.path));
-const mode: Work = (session, operation) => operation.follow(session.mode(operation.path));
-
-type Kind<A, T> = {
-  work: Work;
-  /**
-   * Makes of the answer what the caller is given, before anything waits: a promise that has waited long for a text would keep it
-   * for long, too.
-   */
-  take: (answer: A) => T;
-  /** Whether a path that is missing is not asked for again for a while. */
-  remembers: boolean;
-  /** What a path that is missing resolves with, where that is no error. */
-  missing?: { is: T };
-};
-
-const same = <T>(answer: T): T => answer;
-const asText = { work: readOnce, take: same<string>, remembers: true };
-const asKeptText = { work: readKept, take: same<string>, remembers: true };
-const asNames = { work: list, take: same<string[]>, remembers: true };
-const asTarget = { work: readlink, take: same<string>, remembers: true };
-const asSpace = { work: statvfs, take: same<FilesystemStats>, remembers: false };
-const asMode = { work: mode, take: same<number>, remembers: false };
-const isUndefined = { is: undefined };
-
-type Caller = { resolve: (value: unknown) => void; reject: (error: unknown) => void };
-
-type Keeper = {
-  onEnd: (operation: Operation, error?: unknown) => void;
-  onHang: (operation: Operation) => void;
-  timeout: (operation: Operation) => HostError;
-};
-
-/** One thing asked of the host: its deadline, and the caller who waits for it. */
-class Operation implements Wait, Reader {
-  session: SftpSession | undefined;
-  /** The caller does not wait any more. */
-  isLeft = false;
-  place = 0;
-  readonly path: string;
-  readonly dueMs: number;
-  readonly kind: Kind<unknown, unknown>;
-  readonly #o: ReadOptions;
-  readonly #caller: Caller;
-  readonly #keeper: Keeper;
-
-  constructor(
-    path: string,
-    o: ReadOptions,
-    {
-      kind,
-      dueMs,
-      caller,
-      keeper,
-    }: { kind: Kind<unknown, unknown>; dueMs: number; caller: Caller; keeper: Keeper },
-  ) {
-    this.path = path;
-    this.#o = o;
-    this.kind = kind;
-    this.dueMs = dueMs;
-    this.#caller = caller;
-    this.#keeper = keeper;
-  }
-
-  get bytesMax(): number {
-    return this.#o.bytesMax ?? fileLimits.readBytesMax;
-  }
-
-  get timeoutMs(): number {
-    return timeoutOf(this.#o);
-  }
-
-  get signal(): AbortSignal | undefined {
-    return this.#o.signal;
-  }
-
-  follow(answer: Promise<unknown>): void {
-    answer.then(
-      (value) => this.done(value),
-      (error: unknown) => this.failed(error),
-    );
-  }
-
-  done(value: unknown): void {
-    try {
-      this.#caller.resolve(this.kind.take(value));
-    } catch (error) {
-      this.#caller.reject(error);
-    }
-    this.#keeper.onEnd(this);
-  }
-
-  failed(error: unknown): void {
-    const { missing } = this.kind;
-    if (missing && isMissing(error)) this.#caller.resolve(missing.is);
-    else this.#caller.reject(error);
-    this.#keeper.onEnd(this, error);
-  }
-
-  onDue(): void {
-    this.isLeft = true;
-    this.#caller.reject(this.#keeper.timeout(this));
-    this.#keeper.onHang(this);
-  }
-
-  onAbort(signal: AbortSignal): void {
-    this.isLeft = true;
-    this.#caller.reject(abortError(signal));
-  }
-}
-
-function timeoutOf({ timeoutMs = fileLimits.fileTimeoutMs }: ReadOptions): number {
-  return timeoutMs;
-}
 
 const settled = Promise.resolve();
 
@@ -168,9 +59,9 @@ function keepsHandle(path: string, { once }: ReadOptions): boolean {
   return !once && (path.startsWith('/proc/') || path.startsWith('/sys/'));
 }
 
+const operationsMax = 64;
 /** Of stat(2). */
 const [fileTypeMask, socketType] = [0o170000, 0o140000];
-const operationsMax = 64;
 const missingForMs = 5 * 60_000;
 const missingMax = 1024;
 /** A path that made two sessions in a row hang is left alone this long. */
@@ -182,16 +73,18 @@ export class SftpFileReader implements FileReader {
   readonly #clock: Clock;
   readonly #waits: Waits;
   /** Oldest first. */
-  readonly #queue: Operation[] = [];
+  readonly #queue: Asked[] = [];
   #running = 0;
   /** By path: until when. */
   readonly #missing = new Map<string, number>();
   readonly #hangs = new Map<string, { count: number; avoidUntilMs: number }>();
   readonly closed: Promise<HostError>;
   readonly #keeper: Keeper = {
-    onEnd: (operation, error) => this.#ended(operation, error),
-    onHang: (operation) => this.#onHang(operation),
-    timeout: ({ path, timeoutMs }) => this.#timeout(`${path}: no answer within ${timeoutMs} ms`),
+    onAnswer: (path, session, error) => this.#onAnswer(path, session, error),
+    onEnd: (asked) => this.#ended(asked),
+    onHang: (asked) => this.#onHang(asked),
+    isKnownToMiss: (path) => this.#isKnownToMiss(path),
+    timeout: (path, timeoutMs) => this.#timeout(`${path}: no answer within ${timeoutMs} ms`),
   };
   #session: Promise<SftpSession> | undefined;
   /** What that became. */
@@ -257,13 +150,12 @@ export class SftpFileReader implements FileReader {
   }
 
   parsed<T>(path: string, o: ReadOptions, parse: (text: string) => T): Promise<T | undefined> {
-    const work = keepsHandle(path, o) ? readKept : readOnce;
-    return this.#run<string, T | undefined>(path, o, {
-      work,
-      take: parse,
-      remembers: true,
-      missing: isUndefined,
-    });
+    return this.#run(path, o, asParsed(keepsHandle(path, o), parse));
+  }
+
+  readAll(paths: readonly string[], o: ReadOptions, taker: Taker): Promise<void> {
+    if (paths.length === 0) return settled;
+    return this.#ask(paths, o, (waiting) => new Round(paths, o, taker, waiting));
   }
 
   list(path: string, o: WaitOptions = {}): Promise<string[]> {
@@ -283,25 +175,29 @@ export class SftpFileReader implements FileReader {
     return { mode: bits & 0o7777, isSocket: (bits & fileTypeMask) === socketType };
   }
 
-  /** The watch for a hang goes on when the caller has left: its poll may be shorter than our patience. */
   #run<A, T>(path: string, o: ReadOptions, kind: Kind<A, T>): Promise<T> {
     if (kind.remembers && this.#isKnownToMiss(path)) {
       return kind.missing ? Promise.resolve(kind.missing.is) : rejected(fileMissing(this.#o.host, path));
     }
+    return this.#ask([path], o, (waiting) => new Operation(path, o, kind as Kind<unknown, unknown>, waiting));
+  }
+
+  /** The watch for a hang goes on when the caller has left: its poll may be shorter than our patience. */
+  #ask<T>(paths: readonly string[], o: ReadOptions, of: (waiting: Waiting) => Asked): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      this.#refuseAvoided(path);
+      if (this.#hangs.size > 0) for (const path of paths) this.#refuseAvoided(path);
       if (o.signal?.aborted) throw abortError(o.signal);
-      const operation = new Operation(path, o, {
-        kind: kind as Kind<unknown, unknown>,
-        dueMs: this.#clock.monotonicMs() + timeoutOf(o),
-        caller: { resolve: resolve as (value: unknown) => void, reject },
-        keeper: this.#keeper,
-      });
-      this.#waits.add(operation);
-      // At once, or when an operation before it has ended.
-      if (this.#running < operationsMax) this.#start(operation);
-      else this.#queue.push(operation);
+      const caller = { resolve: resolve as (value: unknown) => void, reject };
+      const asked = of({ keeper: this.#keeper, caller, dueMs: this.#clock.monotonicMs() + timeoutOf(o) });
+      this.#startSoon(asked);
     });
+  }
+
+  /** At once, or when one before it has ended. */
+  #startSoon(asked: Asked): void {
+    this.#waits.add(asked);
+    if (this.#running < operationsMax) this.#start(asked);
+    else this.#queue.push(asked);
   }
 
   #isKnownToMiss(path: string): boolean {
@@ -312,32 +208,29 @@ export class SftpFileReader implements FileReader {
     return false;
   }
 
-  #start(operation: Operation): void {
+  #start(asked: Asked): void {
     this.#running++;
     const session = this.#opened;
-    if (operation.isLeft) this.#ended(operation);
-    else if (session && !session.ended && !this.#closedWith) this.#begin(operation, session);
+    if (asked.isLeft) this.#ended(asked);
+    else if (session && !session.ended && !this.#closedWith) asked.begin(session);
     else
-      this.#live(operation.timeoutMs).then(
-        (opened) => this.#begin(operation, opened),
-        (error: unknown) => operation.failed(error),
+      this.#live(asked.timeoutMs).then(
+        (opened) => asked.begin(opened),
+        (error: unknown) => asked.neverBegan(error),
       );
   }
 
-  #begin(operation: Operation, session: SftpSession): void {
-    operation.session = session;
-    operation.kind.work(session, operation);
-  }
-
   /** Whether the caller has left or not. */
-  #ended(operation: Operation, error?: unknown): void {
-    const { path } = operation;
-    if (operation.kind.remembers && isMissing(error)) {
+  #onAnswer(path: string, session: SftpSession | undefined, error: unknown): void {
+    if (isMissing(error)) {
       if (this.#missing.size >= missingMax) this.#missing.clear();
       this.#missing.set(recurring(path), Math.ceil(this.#clock.monotonicMs()) + missingForMs);
     }
-    if (operation.session && error === undefined) this.#hangs.delete(path);
-    this.#waits.delete(operation);
+    if (session && error === undefined) this.#hangs.delete(path);
+  }
+
+  #ended(asked: Asked): void {
+    this.#waits.delete(asked);
     this.#running--;
     const next = this.#queue.shift();
     if (next) this.#start(next);
@@ -361,7 +254,7 @@ export class SftpFileReader implements FileReader {
   }
 
   /** The session is given up: its server works in order and would answer nothing else before this. */
-  #onHang({ session, timeoutMs }: Operation): void {
+  #onHang({ session, timeoutMs }: Asked): void {
     if (!session || session.ended) return;
     const guilty = session.waitsFor;
     if (guilty === undefined) return;

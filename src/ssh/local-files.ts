@@ -11,8 +11,10 @@ import {
   fileMissing,
   fileTooLarge,
   isMissing,
+  isOfFile,
   type ReadOptions,
   readerClosed,
+  type Taker,
   tooManyEntries,
 } from './file-reader.js';
 import type { WaitOptions } from './target.js';
@@ -66,6 +68,22 @@ export class LocalFileReader implements FileReader {
       throw error;
     });
     return text === undefined ? undefined : parse(text);
+  }
+
+  async readAll(paths: readonly string[], o: ReadOptions, taker: Taker): Promise<void> {
+    let hasFailed = false;
+    const one = async (path: string, place: number) => {
+      try {
+        const text = await this.read(path, o);
+        if (!hasFailed) taker.take(place, text);
+      } catch (error) {
+        if (hasFailed) return;
+        hasFailed = !isOfFile(error);
+        if (!isOfFile(error)) throw error;
+        taker.lack(place, isMissing(error) ? undefined : error);
+      }
+    };
+    await Promise.all(paths.map(one));
   }
 
   list(path: string, o: WaitOptions = {}): Promise<string[]> {

@@ -6,8 +6,11 @@ import { type Request, type SftpRequests, unlessEof, wanted } from './sftp-reque
 import { isLast } from './sftp-rereading.js';
 import { encode, MalformedSftp, replyType, type SftpReply } from './sftp-wire.js';
 
-/** Who waits for a text. */
-export type Reader = { done: (text: string) => void; failed: (error: unknown) => void };
+/** Who waits for texts; `place`: which of them this is, for one who waits for several. */
+export type Reader = {
+  done: (text: string, place: number) => void;
+  failed: (error: unknown, place: number) => void;
+};
 
 /** Of one request. */
 export const readBytes = 32 * 1024;
@@ -58,7 +61,7 @@ export class OnceReading implements Request {
 
   reject(error: Error): void {
     this.#close();
-    this.#reader.failed(error);
+    this.#reader.failed(error, 0);
   }
 
   #ask(handle: string): void {
@@ -73,7 +76,7 @@ export class OnceReading implements Request {
 
   #end(text: string): void {
     this.#close();
-    this.#reader.done(text);
+    this.#reader.done(text, 0);
   }
 
   #close(): void {

@@ -5,16 +5,8 @@ import { recurring } from '../core/recurring.js';
 import { type FilesystemStats, fileLimits, fileTooLarge, tooManyEntries } from './file-reader.js';
 import { OnceReading, type Reader, readBytes } from './sftp-once.js';
 import { type SftpRequests, unlessEof, wanted } from './sftp-requests.js';
-import { isLast, type KeptHandle, Rereading } from './sftp-rereading.js';
+import { isLast, type KeptHandle, Rereading, type Wanted } from './sftp-rereading.js';
 import { encode, MalformedSftp, replyType, type SftpReply } from './sftp-wire.js';
-
-type Handle = KeptHandle & {
-  inUse: boolean;
-  /** Rises with each use of any of them. */
-  usedAt: number;
-  /** The one who waits to use it next. */
-  onFree?: () => void;
-};
 
 /** What a poll reads each time on a large host; a process may open 1024 files as a rule. */
 const handlesMax = 512;
@@ -24,7 +16,7 @@ const readOnlyFlag = 1;
 export class SftpSession {
   readonly #host: string;
   readonly #requests: SftpRequests;
-  readonly #handles = new Map<string, Handle>();
+  readonly #handles = new Map<string, KeptHandle>();
   #uses = 0;
   /** Of readings that are more than one round trip, by path. */
   readonly #turns = new Map<string, Promise<unknown>>();
@@ -59,29 +51,30 @@ export class SftpSession {
 
   /**
    * Reads with a handle that stays open for the next time: in one round trip and without any promise when the file has the size
-   * of the last time. A handle that went stale is opened anew, once.
+   * of the last time. A handle that went stale is opened anew, once. `place`: for the reader.
    */
-  readKept(path: string, bytesMax: number, reader: Reader): void {
+  readKept(path: string, bytesMax: number, reader: Reader, place = 0): void {
     const handle = this.#handles.get(path);
     if (this.ended || !handle?.layout || handle.inUse || this.#turns.has(path)) {
       this.#inTurn(path, () => this.#readAnew(path, bytesMax)).then(
-        (text) => reader.done(text),
-        (error: unknown) => reader.failed(error),
+        (text) => reader.done(text, place),
+        (error: unknown) => reader.failed(error, place),
       );
       return;
     }
     this.#begin(handle);
-    const end = (text: string | undefined, error?: Error) => {
-      free(handle);
-      if (text !== undefined) reader.done(text);
-      else if (error && this.ended) reader.failed(error);
-      else {
-        if (error) this.#drop(path, handle);
-        else handle.layout = undefined;
-        this.readKept(path, bytesMax, reader);
-      }
-    };
-    new Rereading(path, handle, handle.layout, bytesMax, end).ask(this.#requests);
+    Rereading.of(this, path, handle, handle.layout, bytesMax, reader, place).ask(this.#requests);
+  }
+
+  onReread({ path, handle, bytesMax, reader, place }: Wanted, text: string | undefined, error?: Error): void {
+    free(handle);
+    if (text !== undefined) reader.done(text, place);
+    else if (error && this.ended) reader.failed(error, place);
+    else {
+      if (error) this.#drop(path, handle);
+      else handle.layout = undefined;
+      this.readKept(path, bytesMax, reader, place);
+    }
   }
 
   /** One reader of a handle at a time: /proc keeps a position in it. */
@@ -117,11 +110,11 @@ export class SftpSession {
 
   /** Opens, reads and closes. */
   readOnce(path: string, bytesMax: number, reader: Reader): void {
-    if (this.ended) reader.failed(this.ended);
+    if (this.ended) reader.failed(this.ended, 0);
     else new OnceReading(this.#requests, path, bytesMax, reader).begin();
   }
 
-  async #use(path: string, handle: Handle, bytesMax: number): Promise<string> {
+  async #use(path: string, handle: KeptHandle, bytesMax: number): Promise<string> {
     this.#begin(handle);
     try {
       return await this.#readWhole(path, handle, bytesMax);
@@ -133,19 +126,19 @@ export class SftpSession {
     }
   }
 
-  #begin(handle: Handle): void {
+  #begin(handle: KeptHandle): void {
     handle.usedAt = ++this.#uses;
     handle.inUse = true;
   }
 
-  #drop(path: string, handle: Handle): void {
+  #drop(path: string, handle: KeptHandle): void {
     if (this.#handles.get(path) === handle) this.#handles.delete(path);
     this.#close(handle.id);
   }
 
   #evict(): void {
     while (this.#handles.size > handlesMax) {
-      let oldest: [string, Handle] | undefined;
+      let oldest: [string, KeptHandle] | undefined;
       for (const one of this.#handles)
         if (!one[1].inUse && (!oldest || one[1].usedAt < oldest[1].usedAt)) oldest = one;
       if (!oldest) return;
@@ -174,7 +167,7 @@ export class SftpSession {
     );
   }
 
-  async #readWhole(path: string, handle: Handle, bytesMax: number): Promise<string> {
+  async #readWhole(path: string, handle: KeptHandle, bytesMax: number): Promise<string> {
     const pieces = await this.#readOnward(path, handle.id, bytesMax);
     const whole = pieces.length === 1 && pieces[0] ? pieces[0] : Buffer.concat(pieces);
     if (whole.length > bytesMax) throw fileTooLarge(this.#host, path, bytesMax);
@@ -239,11 +232,11 @@ export class SftpSession {
 
 const nothing = Buffer.alloc(0);
 
-function unused(id: string): Handle {
+function unused(id: string): KeptHandle {
   return { id, layout: undefined, inUse: false, usedAt: 0 };
 }
 
-function free(handle: Handle): void {
+function free(handle: KeptHandle): void {
   handle.inUse = false;
   handle.onFree?.();
 }

@@ -72,6 +72,10 @@ async function countedFiles(): Promise<{ files: HostFiles; requests: Requests }>
       requests.reads += 1;
       return files.parsed(path, options, parse);
     },
+    readAll: (paths, options, taker) => {
+      requests.reads += paths.length;
+      return files.readAll(paths, options, taker);
+    },
     list: (path, options) => {
       requests.lists += 1;
       return files.list(path, options);

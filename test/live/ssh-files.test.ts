@@ -1,6 +1,6 @@
 // Files over the SFTP of a real sshd, with the polling key confined to reading.
 import { spawn } from 'node:child_process';
-import { readFileSync, statfsSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statfsSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { confined, confinedJobs, connect, dir, failure, socketPath, sshd } from '../support/ssh-fixture.js';
@@ -37,6 +37,41 @@ describe('files over SFTP', () => {
     expect(server.log().match(/Starting session: .*/g)).toEqual([
       expect.stringContaining("forced-command (key-option) 'internal-sftp -R' for root"),
     ]);
+  });
+
+  it('reads many files together, again and again, and says of each what it could not', async () => {
+    const server = await sshd({ authorizedKeys: [confined(socketPath)] });
+    const files = await (await connect(server)).files();
+    const names = readdirSync('/proc/sys/kernel').filter((name) =>
+      statSync(`/proc/sys/kernel/${name}`).isFile(),
+    );
+    const readable = ['/proc/stat', '/proc/vmstat', '/proc/net/dev', '/sys/class/net/lo/mtu'];
+    const paths = [
+      ...readable,
+      '/proc/nothing',
+      '/proc/sys/vm/compact_memory',
+      ...names.map((name) => `/proc/sys/kernel/${name}`),
+    ];
+    for (let poll = 0; poll < 3; poll++) {
+      const texts = new Map<string | undefined, string | undefined>();
+      await files.readAll(
+        paths,
+        {},
+        {
+          take: (place, text) => void texts.set(paths[place], text),
+          lack: (place, error) => void texts.set(paths[place], error?.code),
+        },
+      );
+      expect(texts.size).toBe(paths.length);
+      for (const path of readable) {
+        const here = readFileSync(path, 'utf8');
+        expect(texts.get(path)?.split('\n').length, path).toBe(here.split('\n').length);
+      }
+      expect(texts.get('/proc/sys/kernel/ostype')).toBe('Linux\n');
+      expect(texts.get('/proc/nothing')).toBeUndefined();
+      // Only for writing.
+      expect(texts.get('/proc/sys/vm/compact_memory')).toBe('FILE_ERROR');
+    }
   });
 
   it('reads a file in one piece or many, also when it changes its length', async () => {

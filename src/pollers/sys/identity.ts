@@ -87,7 +87,7 @@ export async function readDiskInfos(
   const read = disks.slice(0, disksMax).map(({ device, major, minor }) =>
     rare.get(`disk ${device} ${major}:${minor}`, async (): Promise<DiskInfo> => {
       const [udev, rotational] = await Promise.all([
-        reader.parsed(`/run/udev/data/b${major}:${minor}`, parseUdev),
+        reader.parsed(`/run/udev/data/b${major}:${minor}`, parseUdev, { once: true }),
         reader.attribute(`/sys/dev/block/${major}:${minor}/queue/rotational`),
       ]);
       return { device, udev: udev ?? {}, rotational: rotational === '1' };

@@ -38,10 +38,11 @@ async function readZone(
   zone: string,
 ): Promise<Thermal['zones'][number] | undefined> {
   const path = `${root}/thermal_zone${zone}`;
-  const [type, millis] = await Promise.all([
-    rare.get(`thermal zone ${zone}`, () => reader.attribute(`${path}/type`)),
-    reader.attribute(`${path}/temp`, { often: true }).then(integer),
+  const [type, temp] = await Promise.all([
+    rare.get(`thermal zone ${zone}`, async () => reader.attribute(`${path}/type`)),
+    reader.attribute(`${path}/temp`, { often: true }),
   ]);
+  const millis = integer(temp);
   if (type === undefined || millis === undefined) return undefined;
   return { zone, type, celsius: millis / millidegrees };
 }
@@ -53,15 +54,17 @@ async function readCooler(
 ): Promise<Thermal['coolers'][number] | undefined> {
   const path = `${root}/cooling_device${name}`;
   const fixed = async () => {
-    const [type, maximum] = await Promise.all([
+    const [type, most] = await Promise.all([
       reader.attribute(`${path}/type`),
-      reader.attribute(`${path}/max_state`).then(integer),
+      reader.attribute(`${path}/max_state`),
     ]);
+    const maximum = integer(most);
     return type === undefined || maximum === undefined ? undefined : { type, maximum };
   };
-  const [kept, current] = await Promise.all([
+  const [kept, state] = await Promise.all([
     rare.get(`thermal cooler ${name}`, fixed),
-    reader.attribute(`${path}/cur_state`, { often: true }).then(integer),
+    reader.attribute(`${path}/cur_state`, { often: true }),
   ]);
+  const current = integer(state);
   return kept && current !== undefined ? { name, current, ...kept } : undefined;
 }

@@ -1,7 +1,13 @@
 // A host's files in memory. A value that is an error is thrown; a filesystem without an answer times out.
 import { HostError } from '../../../src/core/errors.js';
 import type { HostFiles } from '../../../src/pollers/poller.js';
-import type { FilesystemStats, ReadOptions } from '../../../src/ssh/file-reader.js';
+import {
+  type FilesystemStats,
+  isMissing,
+  isOfFile,
+  type ReadOptions,
+  type Taker,
+} from '../../../src/ssh/file-reader.js';
 
 export class FakeFiles implements HostFiles {
   readonly texts: Map<string, string | HostError>;
@@ -23,6 +29,17 @@ export class FakeFiles implements HostFiles {
     } catch (error) {
       if (error instanceof HostError && error.code === 'FILE_MISSING') return undefined;
       throw error;
+    }
+  }
+
+  async readAll(paths: readonly string[], options: ReadOptions, taker: Taker): Promise<void> {
+    for (const [place, path] of paths.entries()) {
+      try {
+        taker.take(place, await this.read(path, options));
+      } catch (error) {
+        if (!isOfFile(error)) throw error;
+        taker.lack(place, isMissing(error) ? undefined : error);
+      }
     }
   }
 

@@ -13,6 +13,7 @@ import ssh2, { type Connection } from 'ssh2';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { HostError } from '../../../src/core/errors.js';
 import { SshConnector, type SshTarget } from '../../../src/ssh/connect.js';
+import type { ReadOptions } from '../../../src/ssh/file-reader.js';
 import { fetchHostKeys } from '../../../src/ssh/scan.js';
 import { type KeyPair, makeKey, makeTempDir } from '../../support/sshd.js';
 import { until } from '../../support/until.js';
@@ -85,6 +86,7 @@ const sftpServer = (onSftp: (sftp: SftpServer) => void) =>
   });
 
 const { STATUS_CODE } = ssh2.utils.sftp;
+const bytes = (text: string) => Buffer.from(text);
 
 function target(port: number): SshTarget {
   const file = join(dir, `known_hosts_${port}`);
@@ -263,8 +265,6 @@ describe('an open connection', () => {
 });
 
 describe('SFTP servers', () => {
-  const bytes = (text: string) => Buffer.from(text);
-
   it('are asked for everything in one round trip once the shape of a file is known', async () => {
     const pages = ['a'.repeat(4000), 'b'.repeat(3000)];
     let held: (() => void)[] = [];
@@ -434,5 +434,113 @@ describe('SFTP servers', () => {
     );
     expect(text).toBe('read');
     expect(sessions).toBe(2);
+  });
+});
+
+describe('files that are read together', () => {
+  /** What the taker was told, by place. */
+  function told() {
+    const all = new Map<number, string | undefined>();
+    const taker = {
+      take: (place: number, text: string) => void all.set(place, text),
+      lack: (place: number, error?: HostError) => void all.set(place, error?.code),
+    };
+    return { all, taker };
+  }
+
+  it('come each for itself, some at a time, and again in one round trip; what is missing is not asked for again', async () => {
+    const opened: string[] = [];
+    let unanswered = 0;
+    let most = 0;
+    const { port } = await sftpServer((sftp) => {
+      const later = (answer: () => void) => {
+        unanswered++;
+        most = Math.max(most, unanswered);
+        setImmediate(() => {
+          unanswered--;
+          answer();
+        });
+      };
+      sftp.on('OPEN', (id, path) => {
+        opened.push(`${path}`);
+        later(() => {
+          if (`${path}`.endsWith('/missing')) sftp.status(id, STATUS_CODE.NO_SUCH_FILE);
+          else if (`${path}`.endsWith('/closed')) sftp.status(id, STATUS_CODE.PERMISSION_DENIED);
+          else sftp.handle(id, bytes(path));
+        });
+      });
+      sftp.on('READ', (id, handle: Buffer) => later(() => sftp.data(id, bytes(`of ${handle}`))));
+    });
+    const files = await (await connect(port)).files();
+    const names = ['missing', 'closed', ...Array.from({ length: 200 }, (_, i) => `${i}`)];
+    const paths = names.map((name) => `/sys/${name}`);
+    const texts = [undefined, 'FILE_ERROR', ...paths.slice(2).map((path) => `of ${path}`)];
+    for (const round of ['first', 'again']) {
+      const { all, taker } = told();
+      await files.readAll(paths, {}, taker);
+      expect([round, all]).toEqual([round, new Map(texts.entries())]);
+    }
+    expect(opened).toEqual([...paths, '/sys/closed']);
+    expect(most).toBe(64);
+    expect(await files.handlesOpen()).toBe(200);
+  });
+
+  it('end with what their taker throws; it is told nothing more, and the session goes on', async () => {
+    const { port } = await sftpServer((sftp) => {
+      sftp.on('OPEN', (id, path) => sftp.handle(id, bytes(path)));
+      sftp.on('READ', (id) => sftp.data(id, bytes('text')));
+    });
+    const files = await (await connect(port)).files();
+    const paths = Array.from({ length: 100 }, (_, i) => `/sys/${i}`);
+    for (const at of [0, 50, 99]) {
+      const { all, taker } = told();
+      const take = (place: number, text: string) => {
+        taker.take(place, text);
+        if (all.size > at) throw new Error('enough');
+      };
+      await expect(files.readAll(paths, {}, { ...taker, take })).rejects.toThrow('enough');
+      expect(all.size).toBe(at + 1);
+    }
+    const { all, taker } = told();
+    await files.readAll(paths, {}, taker);
+    expect(all.size).toBe(100);
+  });
+
+  it('end, and tell nothing more, when a file of theirs hangs, their poll leaves, or the connection breaks', async () => {
+    let atTheHang = () => {};
+    const { port, sockets } = await sftpServer((sftp) => {
+      sftp.on('OPEN', (id, path) => sftp.handle(id, bytes(path)));
+      sftp.on('READ', (id, handle: Buffer) => {
+        if (`${handle}` === '/sys/hangs') atTheHang();
+        else sftp.data(id, bytes('text'));
+      });
+    });
+    const paths = ['/sys/a', '/sys/hangs', '/sys/b'];
+    const rounds = async () => {
+      const files = await (await connect(port)).files();
+      return async (options: ReadOptions) => {
+        const { all, taker } = told();
+        const { code, message } = await failure(files.readAll(paths, options, taker));
+        const atTheEnd = [...all.values()];
+        // What comes after it: the answers that were under way are there by then.
+        await files.read('/sys/c', { timeoutMs: 5_000 }).catch(() => undefined);
+        expect([...all.values()]).toEqual(atTheEnd);
+        return { code, message };
+      };
+    };
+    const hang = await rounds();
+    for (let n = 0; n < 2; n++)
+      expect(await hang({ timeoutMs: 200 })).toEqual({
+        code: 'TIMEOUT',
+        message: '/sys/hangs: no answer within 200 ms',
+      });
+    expect(await hang({})).toMatchObject({ code: 'TIMEOUT', message: expect.stringContaining('not tried') });
+    const leaves = new AbortController();
+    atTheHang = () => leaves.abort();
+    expect(await (await rounds())({ signal: leaves.signal })).toMatchObject({ code: 'ABORTED' });
+    atTheHang = () => {
+      for (const socket of sockets) socket.destroy();
+    };
+    expect(await (await rounds())({})).toMatchObject({ code: 'CLOSED' });
   });
 });

@@ -1,15 +1,23 @@
 import { describe, expect, it } from 'vitest';
-import { type KeptHandle, Rereading } from '../../../src/ssh/sftp-rereading.js';
+import { type KeptHandle, Rereading, type Wanted } from '../../../src/ssh/sftp-rereading.js';
 import { MalformedSftp } from '../../../src/ssh/sftp-wire.js';
 import { dataReply, endReply } from './sftp-replies.js';
 
 function rereading(path: string, layout: number[], bytesMax = 1_000_000) {
-  const handle: KeptHandle = { id: 'h', layout };
+  const handle: KeptHandle = { id: 'h', layout, inUse: true, usedAt: 1 };
+  const reader = { done: () => {}, failed: () => {} };
   const ends: unknown[] = [];
+  const told: Wanted[] = [];
+  const keeper = {
+    onReread: (wanted: Wanted, text: string | undefined, error?: Error) => {
+      told.push({ ...wanted });
+      ends.push(error ?? text);
+    },
+  };
   const asked: [number, number][] = [];
-  const one = new Rereading(path, handle, layout, bytesMax, (text, error) => ends.push(error ?? text));
+  const one = Rereading.of(keeper, path, handle, layout, bytesMax, reader, 5);
   one.ask({ askRead: (_request, _handle, offset, length) => 7 + asked.push([offset, length]) - 1 });
-  return { one, handle, ends, asked };
+  return { one, handle, reader, ends, told, asked };
 }
 
 describe('a file that is read again', () => {
@@ -53,6 +61,25 @@ describe('a file that is read again', () => {
     one.reject(new Error('again'));
     one.settle(dataReply(8, 'late'));
     expect(ends).toEqual([error]);
+  });
+
+  it('says what was read and for whom, and then holds on to nothing', () => {
+    const { one, handle, reader, told } = rereading('/proc/loadavg', [600]);
+    one.settle(dataReply(7, 'x'));
+    expect(told).toEqual([{ path: '/proc/loadavg', handle, bytesMax: 1_000_000, reader, place: 5 }]);
+    expect(one.reader).not.toBe(reader);
+    expect(one.handle).not.toBe(handle);
+  });
+
+  it('is used again when all its answers have come, and not when some may still come', () => {
+    const ended = rereading('/proc/loadavg', [600]);
+    ended.one.settle(dataReply(7, 'x'));
+    const failed = rereading('/proc/stat', [4000, 3000]);
+    expect(failed.one).toBe(ended.one);
+    failed.one.reject(new Error('gone'));
+    expect(rereading('/proc/stat', [10]).one).not.toBe(failed.one);
+    failed.one.settle(dataReply(8, 'late'));
+    expect(failed.ends).toHaveLength(1);
   });
 
   it('refuses more than it asked for', () => {
