@@ -6,9 +6,12 @@
 //   a whole poll               gets that one, if it is whole     makes that one whole
 //   again after an event       a poll after it                   adds its VM to that one
 //
+// What a poll that failed was to read, the next one reads; of a poller with an interval of its own that is longer than the host's,
+// the next one comes an interval of the host later. A host that is down is asked for all of it when it is back.
+//
 // A poller may run after another (`after`) in place of a schedule of its own: when a scheduled poll of that one went well, it
 // gets a turn like any other, which nobody waits for. It refuses to run beside itself: then it is skipped until the next time.
-import type { Clock } from '../core/clock.js';
+import type { Clock, Timer } from '../core/clock.js';
 import { Ending, within } from '../core/deadline.js';
 import { asHostError, HostError } from '../core/errors.js';
 import type { Fleet } from '../fleet/fleet.js';
@@ -72,6 +75,8 @@ export class HostPolls {
   readonly #turns = new Map<string, Turn>();
   /** By host: what events said within `eventSettleMs`. */
   readonly #news = new Map<string, { changed: Changed }>();
+  /** By host and poller: what a poll that failed was to read, and no other has begun to read since. */
+  readonly #owed = new Map<string, { changed: Changed; timer: Timer }>();
 
   constructor(options: HostPollsOptions) {
     this.#options = options;
@@ -125,7 +130,7 @@ export class HostPolls {
 
   async #take(host: string, poller: PollerName, turn: Turn, before: Turn | undefined): Promise<void> {
     await before?.done.catch(() => undefined);
-    turn.begun = true;
+    this.#begin(turnKey(host, poller), turn);
     const { clock, fleet, samples, onDone } = this.#options;
     const { part, judgesPart } = pollers[poller];
     const startedMs = clock.monotonicMs();
@@ -139,8 +144,31 @@ export class HostPolls {
       samples.fail(host, poller, failure);
       if (judgesPart) fleet.find(host)?.observe(part, failure);
       onDone(poller, failure.code === 'HOST_DOWN' ? 'host-down' : 'failed', clock.monotonicMs() - startedMs);
+      if (failure.code !== 'HOST_DOWN') this.#owe(host, poller, turn.changed);
       throw failure;
     }
+  }
+
+  #begin(key: string, turn: Turn): void {
+    turn.begun = true;
+    const owed = this.#owed.get(key);
+    if (!owed) return;
+    owed.timer.cancel();
+    this.#owed.delete(key);
+    turn.changed = together(turn.changed, owed.changed);
+  }
+
+  #owe(host: string, poller: PollerName, changed: Changed): void {
+    const { clock, fleet } = this.#options;
+    const { host: wanted } = fleet.find(host) ?? {};
+    const everyMs = wanted && pollers[poller].intervalMs(wanted);
+    if (!wanted || everyMs === undefined || everyMs <= wanted.poll.intervalMs) return;
+    const key = turnKey(host, poller);
+    const timer = clock.after(wanted.poll.intervalMs, () => {
+      if (fleet.find(host)) this.#turn(host, poller, changed).catch(() => undefined);
+      else this.#owed.delete(key);
+    });
+    this.#owed.set(key, { changed, timer });
   }
 
   #runAfter(host: string, done: PollerName): void {

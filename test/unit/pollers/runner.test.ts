@@ -22,6 +22,8 @@ let runs: Run[];
 let observed: [string, string | undefined][];
 let ended: string[];
 let skipped: string[];
+/** The host leaves the inventory. */
+let leaves: () => void;
 
 const settleEventsMs = 300;
 const changedIn = (run: Run | undefined) => run?.context.changed && [...run.context.changed].sort();
@@ -50,7 +52,11 @@ beforeEach(() => {
     queue,
     observe: (part: string, failure?: HostError) => observed.push([part, failure?.code]),
   };
-  const find = (host: string) => (host === 'kvm-01' ? session : undefined);
+  let isThere = true;
+  leaves = () => {
+    isThere = false;
+  };
+  const find = (host: string) => (isThere && host === 'kvm-01' ? session : undefined);
   polls = new HostPolls({
     fleet: { find, get: find } as unknown as Fleet,
     samples,
@@ -167,6 +173,75 @@ describe('after events', () => {
     polls.lookAgain('kvm-02', 'a');
     await clock.advance(settleEventsMs);
     expect(runs).toEqual([]);
+  });
+});
+
+describe('what a poll that failed was to read', () => {
+  const late = new HostError('TIMEOUT', { message: 'late' });
+  const { intervalMs } = aHost().poll;
+
+  /** A poll of the VM `a`, after an event of it, that fails. */
+  async function failed(error: Error = late) {
+    polls.lookAgain('kvm-01', 'a');
+    await clock.advance(settleEventsMs);
+    runs[0]?.end(error);
+    await settle();
+  }
+
+  it('is read an interval of the host later, again and again until it is had', async () => {
+    await failed();
+    await clock.advance(intervalMs - 1);
+    expect(runs).toHaveLength(1);
+    await clock.advance(1);
+    expect(runs).toHaveLength(2);
+    expect(changedIn(runs[1])).toEqual(['a']);
+    runs[1]?.end(late);
+    await clock.advance(intervalMs);
+    expect(runs).toHaveLength(3);
+    expect(changedIn(runs[2])).toEqual(['a']);
+    runs[2]?.end();
+    await settle();
+    expect(clock.pending).toBe(0);
+    expect(samples.get('kvm-01', 'details')?.failure).toBeUndefined();
+  });
+
+  it('is read by whichever poll comes first, and once', async () => {
+    await failed();
+    polls.lookAgain('kvm-01', 'b');
+    await clock.advance(settleEventsMs);
+    expect(changedIn(runs[1])).toEqual(['a', 'b']);
+    runs[1]?.end(late);
+    await settle();
+    const whole = polls.run('kvm-01', 'details').catch(() => undefined);
+    await settle();
+    expect(changedIn(runs[2])).toBeUndefined();
+    runs[2]?.end(late);
+    await whole;
+    polls.lookAgain('kvm-01', 'c');
+    await clock.advance(settleEventsMs);
+    expect(changedIn(runs[3])).toBeUndefined();
+    runs[3]?.end();
+    await clock.advance(2 * intervalMs);
+    expect(runs).toHaveLength(4);
+  });
+
+  it('waits for the host to be back, where it is down; then any VM may have changed', async () => {
+    await failed(new HostError('HOST_DOWN', { message: 'down' }));
+    expect(clock.pending).toBe(0);
+  });
+
+  it('is left to the next poll where that comes as soon', async () => {
+    vi.mocked(vmsPoller.poll).mockRejectedValue(late);
+    await polls.run('kvm-01', 'vms').catch(() => undefined);
+    expect(clock.pending).toBe(0);
+  });
+
+  it('is forgotten with its host', async () => {
+    await failed();
+    leaves();
+    await clock.advance(intervalMs);
+    expect(runs).toHaveLength(1);
+    expect(clock.pending).toBe(0);
   });
 });
 
