@@ -1,4 +1,5 @@
-// Waits for a level instead of sleeping: polls `level` until it is truthy. Refuses to wait without a bound.
+// Waits for a level instead of sleeping: polls `level` until it is truthy. Refuses to wait without a bound, which tells what never comes
+// from what comes late on a busy machine: a test that wants it soon says how soon.
 import { setTimeout as delay } from 'node:timers/promises';
 
 type Level<T> = () => T | Promise<T>;
@@ -7,7 +8,7 @@ type Level<T> = () => T | Promise<T>;
 export async function until<T>(
   what: string,
   level: Level<T>,
-  { timeoutMs = 10_000, everyMs = 20 }: { timeoutMs?: number; everyMs?: number } = {},
+  { timeoutMs = 30_000, everyMs = 20 }: { timeoutMs?: number; everyMs?: number } = {},
 ): Promise<NonNullable<T>> {
   const end = performance.now() + timeoutMs;
   for (;;) {

@@ -14,6 +14,8 @@ export const conntrackFields = [
 ] as const;
 
 const linesMax = 8192;
+/** In place of a column, where the kernel has none. */
+const absent = -1;
 
 /** The fields above, summed over the CPUs. */
 export function parseConntrackStat(text: string, problem: Problem): Record<string, number> {
@@ -29,19 +31,20 @@ export function parseConntrackStat(text: string, problem: Problem): Record<strin
       columns = conntrackFields.map((field) => heading.indexOf(field));
       continue;
     }
-    if (!hexAll(line, values) || values.length !== names.length) {
+    if (hexAll(line, values) !== names.length) {
       problem(`bad line ${line}`);
       continue;
     }
     isEmpty = false;
     for (let index = 0; index < sums.length; index += 1) {
-      sums[index] = (sums[index] ?? 0) + (values[columns[index] ?? -1] ?? 0);
+      const column = columns[index] ?? absent;
+      if (column !== absent) sums[index] = (sums[index] ?? 0) + (values[column] ?? 0);
     }
   }
   const stat = hostileRecord<number>();
   if (isEmpty) return stat;
   for (const [index, field] of conntrackFields.entries()) {
-    if (columns[index] !== -1) stat[field] = sums[index] ?? 0;
+    if (columns[index] !== absent) stat[field] = sums[index] ?? 0;
   }
   return stat;
 }

@@ -21,8 +21,8 @@ const hertzPerMhz = 1_000_000;
 export function parseCpuinfo(text: string, problem: Problem): CpuFrequency[] {
   const frequencies = new Map<number, CpuFrequency>();
   let entry: CpuFrequency | undefined;
-  for (const line of boundedLines(text, linesMax, problem)) {
-    const name = knownName(line);
+  for (const line of boundedLines(text, linesMax, problem, isKnown)) {
+    const name = known.find((name) => line.startsWith(name));
     const colon = name === undefined ? -1 : line.indexOf(': ', name.length);
     if (name === undefined || colon === -1 || line.slice(name.length, colon).trim() !== '') continue;
     const words = line.slice(colon + 2);
@@ -43,7 +43,7 @@ export function parseCpuinfo(text: string, problem: Problem): CpuFrequency[] {
 }
 
 /** Most lines are something else. */
-function knownName(line: string): (typeof known)[number] | undefined {
-  for (const name of known) if (line.startsWith(name)) return name;
-  return undefined;
+function isKnown(text: string, start: number): boolean {
+  for (const name of known) if (text.startsWith(name, start)) return true;
+  return false;
 }

@@ -37,15 +37,16 @@ export function parseSoftnet(text: string, problem: Problem): Softnet[] {
   const columns: number[] = [];
   let number = 0;
   for (const line of boundedLines(text, linesMax, problem)) {
-    if (!hexAll(line, columns) || columns.length < columnsMin) {
+    const count = hexAll(line, columns);
+    if (count < columnsMin) {
       problem(`bad line ${line}`);
       continue;
     }
     // CPUs that are off have no line: newer kernels say whose line it is.
-    const cpu = columns[indexColumn] ?? number;
+    const cpu = (indexColumn < count ? columns[indexColumn] : undefined) ?? number;
     number += 1;
     cpus.begin(cpu);
-    for (const column of wanted) cpus.push(columns[column] ?? Number.NaN);
+    for (const column of wanted) if (column < count) cpus.push(columns[column] ?? Number.NaN);
   }
   return cpus.rows();
 }

@@ -3,9 +3,18 @@
 import { keepOne } from '../../core/keep-one.js';
 import type { Problem } from '../problems.js';
 
-/** At most `linesMax` non-empty lines; more are reported once and left out. */
-export function boundedLines(text: string, linesMax: number, problem: Problem): Iterable<string> {
-  return new Lines(text, linesMax, problem);
+/** Whether the line of `text` that begins at `start` is wanted. */
+type IsWanted = (text: string, start: number) => boolean;
+const anyLine: IsWanted = () => true;
+
+/** At most `linesMax` non-empty lines; more are reported once and left out. A line that is not wanted is counted, and not made. */
+export function boundedLines(
+  text: string,
+  linesMax: number,
+  problem: Problem,
+  isWanted = anyLine,
+): Iterable<string> {
+  return new Lines(text, linesMax, problem, isWanted);
 }
 
 /** Its own iterator and each of its results: a poll goes through a thousand lines, and a generator makes an object for each. */
@@ -15,13 +24,15 @@ class Lines {
   readonly #text: string;
   readonly #problem: Problem;
   readonly #linesMax: number;
+  readonly #isWanted: IsWanted;
   #left: number;
   #start = 0;
 
-  constructor(text: string, linesMax: number, problem: Problem) {
+  constructor(text: string, linesMax: number, problem: Problem, isWanted: IsWanted) {
     this.#text = text;
     this.#problem = problem;
     this.#linesMax = linesMax;
+    this.#isWanted = isWanted;
     this.#left = linesMax;
   }
 
@@ -32,18 +43,23 @@ class Lines {
   next(): this {
     const text = this.#text;
     let start = this.#start;
-    while (start < text.length && text.charCodeAt(start) === newline) start += 1;
-    if (start >= text.length) return this.#finish();
-    if (this.#left === 0) {
-      this.#problem(`more than ${this.#linesMax} lines`);
-      return this.#finish();
+    for (;;) {
+      while (start < text.length && text.charCodeAt(start) === newline) start += 1;
+      if (start >= text.length) return this.#finish();
+      if (this.#left === 0) {
+        this.#problem(`more than ${this.#linesMax} lines`);
+        return this.#finish();
+      }
+      this.#left -= 1;
+      const found = text.indexOf('\n', start);
+      const end = found === -1 ? text.length : found;
+      if (this.#isWanted(text, start)) {
+        this.#start = end + 1;
+        this.value = text.slice(start, end);
+        return this;
+      }
+      start = end + 1;
     }
-    this.#left -= 1;
-    const found = text.indexOf('\n', start);
-    const end = found === -1 ? text.length : found;
-    this.#start = end + 1;
-    this.value = text.slice(start, end);
-    return this;
   }
 
   #finish(): this {
@@ -53,7 +69,7 @@ class Lines {
   }
 }
 
-keepOne(new Lines('', 1, () => {}));
+keepOne(new Lines('', 1, () => {}, anyLine));
 
 const fieldCharsMax = 4096;
 
@@ -114,20 +130,22 @@ export class Unsigneds {
 
   /** The next one; 0 when there is none, or no such number: `isSound` is then false. */
   next(): number {
-    if (!this.hasNext) return this.#fail();
-    const start = this.#at;
-    let at = start;
+    const line = this.#line;
+    const end = this.#end;
+    let at = this.#at;
+    while (at < end && isBlank(line.charCodeAt(at))) at += 1;
+    const start = at;
     let value = 0;
-    for (; at < this.#end; at += 1) {
-      const code = this.#line.charCodeAt(at);
+    for (; at < end; at += 1) {
+      const code = line.charCodeAt(at);
       if (code < zero || code > nine) break;
       value = value * 10 + (code - zero);
     }
     this.#at = at;
     const digits = at - start;
-    const ends = at === this.#end || isBlank(this.#line.charCodeAt(at));
+    const ends = at === end || isBlank(line.charCodeAt(at));
     if (digits === 0 || digits > digitsMax || !ends) return this.#fail();
-    return digits <= exactDigits ? value : Number(this.#line.slice(start, at));
+    return digits <= exactDigits ? value : Number(line.slice(start, at));
   }
 
   #fail(): 0 {
@@ -189,27 +207,27 @@ const exactHexDigits = 13;
 const [x, a, f, lower] = [120, 97, 102, 32];
 
 /**
- * The hexadecimal numbers between blanks, with or without 0x, in `into`, whose numbers of before are gone. Whether each of them
- * was one.
+ * Writes the hexadecimal numbers between blanks, with or without 0x, to the beginning of `into`. How many they are; 0 when one of them is
+ * something else.
  */
-export function hexAll(line: string, into: number[]): boolean {
-  into.length = 0;
+export function hexAll(line: string, into: number[]): number {
+  let count = 0;
   const end = Math.min(line.length, fieldCharsMax);
   let at = 0;
   for (;;) {
     while (at < end && isBlank(line.charCodeAt(at))) at += 1;
-    if (at === end) return into.length > 0;
+    if (at === end) return count;
     if (line.charCodeAt(at) === zero && (line.charCodeAt(at + 1) | lower) === x) at += 2;
     const start = at;
     let value = 0;
     for (; at < end && !isBlank(line.charCodeAt(at)); at += 1) {
       const digit = hexDigit(line.charCodeAt(at));
-      if (digit === undefined) return false;
+      if (digit === undefined) return 0;
       value = value * 16 + digit;
     }
     const digits = at - start;
-    if (digits === 0 || digits > hexDigitsMax) return false;
-    into.push(digits <= exactHexDigits ? value : Number.parseInt(line.slice(start, at), 16));
+    if (digits === 0 || digits > hexDigitsMax) return 0;
+    into[count++] = digits <= exactHexDigits ? value : Number.parseInt(line.slice(start, at), 16);
   }
 }
 

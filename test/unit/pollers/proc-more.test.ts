@@ -52,6 +52,14 @@ describe('the network', () => {
       },
     ]);
     expect(problems).toEqual(['file: bad line rubbish', 'file: bad line 1 2']);
+    // A line says nothing of what only the one before it has.
+    expect(plainRows(parsed(parseSoftnet, `${old} 4 5 6 00000007 0 0\n${old}`).value)[1]).toEqual({
+      cpu: 1,
+      processed: 10,
+      dropped: 1,
+      timesSqueezed: 2,
+      cpuCollision: 3,
+    });
   });
 
   it('sums connection tracking over the CPUs, whatever columns there are', () => {
