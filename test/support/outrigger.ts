@@ -134,9 +134,8 @@ export class Service {
     return new Page(await answer.text());
   }
 
-  /** Resolves with the first page that satisfies `level`. */
   /** The first page for which `level` is true. When none is in time, the error ends with what the service logged last. */
-  async pageWhen(what: string, level: (page: Page) => boolean, timeoutMs = 30_000): Promise<Page> {
+  async pageWhen(what: string, level: (page: Page) => boolean, timeoutMs = 60_000): Promise<Page> {
     const get = async () => {
       const page = await this.page();
       return level(page) ? page : undefined;
