@@ -23,8 +23,8 @@ const vmSections: readonly Section[] = [
   {
     title: 'Identity of VMs, limits, snapshots, storage pools',
     text: [
-      'Read again after an event of the VM, and every `poll.details`. Names are those of inovex/prometheus-libvirt-exporter; limits and',
-      'versions are those of Tinkoff/libvirt-exporter.',
+      'Read again after an event of the VM, every `poll.details`, and one `poll.interval` after a reading that failed. Names are those of',
+      'inovex/prometheus-libvirt-exporter; limits and versions are those of Tinkoff/libvirt-exporter.',
     ],
     families: detailsFamilies,
   },

@@ -21,6 +21,7 @@ import {
   started,
 } from '../support/backend-client.js';
 import { FakeClock } from '../support/fake-clock.js';
+import { Stopwatch } from '../support/stopwatch.js';
 import { until } from '../support/until.js';
 
 /** Of the test that runs. */
@@ -50,9 +51,9 @@ describe('away', () => {
   test('a host that swallows packets ends the call in time', async () => {
     const full = await listening(createServer((socket) => socket.pause()));
     const client = await clientOf(`https://127.0.0.1:${portOf(full)}`, { timeoutMs: 400, tries: 1 });
-    const from = performance.now();
+    const watch = new Stopwatch();
     expect(await failure(client.register(one))).toMatchObject({ code: 'BACKEND_UNREACHABLE' });
-    expect(performance.now() - from).toBeLessThan(1_500);
+    expect(watch.ms).toBeLessThan(1_500);
   });
 
   test('down at the start and for 30 minutes: no flood, and every host is there one heartbeat after it is back', async () => {

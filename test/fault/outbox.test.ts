@@ -18,6 +18,7 @@ import { Outbox, type OutboxOptions } from '../../src/queue/outbox.js';
 import type { NewEntry, OutboxEntry } from '../../src/queue/outbox-types.js';
 import { Failure, Receiver } from '../support/outbox.js';
 import { keptLog, OutsideRedis } from '../support/queue.js';
+import { Stopwatch } from '../support/stopwatch.js';
 import { until } from '../support/until.js';
 
 let dataDir: string;
@@ -102,9 +103,9 @@ describe('the store', () => {
     await outbox.add(event('a', 0));
     await until('the first', () => receiver.taken.length === 1);
     await redis.signal('SIGSTOP');
-    const beganMs = performance.now();
+    const watch = new Stopwatch();
     for (const n of [1, 2, 3]) await outbox.add(event('a', n));
-    expect(performance.now() - beganMs).toBeLessThan(1_000);
+    expect(watch.ms).toBeLessThan(1_000);
     await delay(6_000);
     await redis.signal('SIGCONT');
     await until('all', () => receiver.once('a').length === 4, { timeoutMs: 30_000 });

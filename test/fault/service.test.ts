@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Lab, raiseLab } from '../../lab/lab.js';
 import { Service } from '../support/outrigger.js';
+import { Stopwatch } from '../support/stopwatch.js';
 import { until } from '../support/until.js';
 
 const intervalMs = 2_000;
@@ -86,9 +87,9 @@ describe('the store', () => {
       });
       expect((await service.page()).value('outrigger_store_up')).toBe(0);
       expect(await watch(service, 4 * intervalMs)).toBeLessThan(4 * intervalMs);
-      const startedMs = performance.now();
+      const ending = new Stopwatch();
       expect(await service.stop(stopWithinMs)).toBe(0);
-      expect(performance.now() - startedMs).toBeLessThan(stopWithinMs);
+      expect(ending.ms).toBeLessThan(stopWithinMs);
     } finally {
       if (isRunning(pid)) process.kill(pid, 'SIGKILL');
     }
@@ -99,9 +100,9 @@ describe('the store', () => {
     await using service = await started();
     await fresh(service);
     process.kill(storePid(service), 'SIGKILL');
-    const startedMs = performance.now();
+    const ending = new Stopwatch();
     expect(await service.stop(stopWithinMs)).toBe(0);
-    expect(performance.now() - startedMs).toBeLessThan(deadStoreStopWithinMs);
+    expect(ending.ms).toBeLessThan(deadStoreStopWithinMs);
   });
 });
 

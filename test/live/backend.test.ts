@@ -6,6 +6,7 @@ import { type Lab, type LabHost, raiseLab } from '../../lab/lab.js';
 import { TestBackend } from '../support/backend.js';
 import { JobsClient } from '../support/jobs-client.js';
 import { Service } from '../support/outrigger.js';
+import { Stopwatch } from '../support/stopwatch.js';
 import { until } from '../support/until.js';
 
 const heartbeatSeconds = 2;
@@ -13,12 +14,12 @@ const heartbeatSeconds = 2;
 let lab: Lab;
 let backend: TestBackend;
 let service: Service;
-let startedMs: number;
+let sinceStart: Stopwatch;
 
 beforeAll(async () => {
   lab = await raiseLab({ name: 'backend', hosts: 3, guests: ['web-1'] });
   backend = await TestBackend.start({ latestVersion: '99.0.0' });
-  startedMs = performance.now();
+  sinceStart = new Stopwatch();
   service = await Service.start(lab.inventoryFile, env());
 });
 
@@ -50,7 +51,7 @@ function hostAt(index: number): LabHost {
 describe('every host is an agent', () => {
   it('registered within one heartbeat of coming up, with its facts', async () => {
     await until('all agents', () => backend.state.agents.size === lab.hosts.length, { timeoutMs: 20_000 });
-    expect(performance.now() - startedMs).toBeLessThan(15_000);
+    expect(sinceStart.ms).toBeLessThan(15_000);
     for (const host of lab.hosts) {
       expect(agentOf(host)?.facts).toMatchObject({
         libvirt_uri: 'qemu:///system',
@@ -77,15 +78,15 @@ describe('every host is an agent', () => {
 
   it('tells a VM that was stopped on the host within two seconds', async () => {
     const host = hostAt(0);
-    const stoppedMs = Date.now();
+    const watch = new Stopwatch();
     await host.virsh('destroy', 'web-1');
-    const event = await until('the event', () =>
+    await until('the event', () =>
       backend.events.find(
         ({ event, vm, agentId }) =>
           event === 'stopped' && vm?.name === 'web-1' && agentId === agentOf(host)?.id,
       ),
     );
-    expect(Date.parse(event.receivedAt) - stoppedMs).toBeLessThan(2_000);
+    expect(watch.ms).toBeLessThan(2_000);
   });
 
   it('does the job that a heartbeat brings, and its result comes back', async () => {

@@ -7,6 +7,7 @@ import { QueueBoard } from '../../src/http/queues.js';
 import { urlAddress } from '../../src/queue/connection.js';
 import { bearer, type Door, openDoor } from '../support/callers.js';
 import { OutsideRedis } from '../support/queue.js';
+import { Stopwatch } from '../support/stopwatch.js';
 import { until } from '../support/until.js';
 
 const polls = 'outrigger-polls';
@@ -307,14 +308,14 @@ describe('when the store goes away', () => {
   it('answers 503 at once, and again the queues when it is back', async () => {
     await redis.signal('SIGKILL');
     await until('the board to see it', async () => (await get('/')).statusCode === 503);
-    const startedMs = performance.now();
+    const watch = new Stopwatch();
     const answers = await Promise.all([
       get('/api/queues'),
       get('/'),
       get(`/api/queues/${polls}/1`),
       put(`/${polls}/1/retry`),
     ]);
-    expect(performance.now() - startedMs).toBeLessThan(1_000);
+    expect(watch.ms).toBeLessThan(1_000);
     expect(answers.map(({ statusCode }) => statusCode)).toEqual([503, 503, 503, 503]);
     await redis.spawn();
     await until('the board to be back', async () => (await get('/api/queues')).statusCode === 200);

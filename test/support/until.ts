@@ -1,6 +1,7 @@
 // Waits for a level instead of sleeping: polls `level` until it is truthy. Refuses to wait without a bound, which tells what never comes
 // from what comes late on a busy machine: a test that wants it soon says how soon.
 import { setTimeout as delay } from 'node:timers/promises';
+import { Stopwatch } from './stopwatch.js';
 
 type Level<T> = () => T | Promise<T>;
 
@@ -10,11 +11,11 @@ export async function until<T>(
   level: Level<T>,
   { timeoutMs = 30_000, everyMs = 20 }: { timeoutMs?: number; everyMs?: number } = {},
 ): Promise<NonNullable<T>> {
-  const end = performance.now() + timeoutMs;
+  const watch = new Stopwatch();
   for (;;) {
     const value = await level();
     if (value) return value as NonNullable<T>;
-    if (performance.now() > end)
+    if (watch.isPast(timeoutMs))
       throw new Error(`waited ${timeoutMs} ms for ${what}; last: ${String(value)}`);
     await delay(everyMs);
   }
