@@ -173,24 +173,29 @@ describe('what happens to VMs', () => {
   });
 
   it('the time of its start is that of its process, within 2 s', async () => {
-    const started = nowSeconds();
+    const begunAt = nowSeconds();
     await host.virsh('start', 'silent');
-    const page = await service.pageWhen(
-      'all starts',
-      (page) => page.find('outrigger_domain_start_time_seconds').length === 4,
-    );
+    const endedAt = nowSeconds();
     const uptime = Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]);
-    for (const domain of host.guests) {
+    const bootedAt = nowSeconds() - uptime;
+    const truths = host.guests.map((domain) => {
       const pid = host.pids('qemu').find((pid) => {
         return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`\0guest=${domain},`);
       });
       const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
       const ticks = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
-      const truth = nowSeconds() - (uptime - ticks / 100);
-      const told = page.value('outrigger_domain_start_time_seconds', { domain }) ?? 0;
-      expect(Math.abs(told - truth), `${domain}: ${told}, not ${truth}`).toBeLessThan(2);
-      if (domain === 'silent') expect(Math.abs(told - started)).toBeLessThan(2);
-    }
+      return [domain, bootedAt + ticks / 100] as const;
+    });
+    // Until a poll has read it, the event of the start is what is known: on a busy machine that is later.
+    const page = await service.pageWhen('all starts, within 2 s', (page) =>
+      truths.every(([domain, truth]) => {
+        const told = page.value('outrigger_domain_start_time_seconds', { domain }) ?? 0;
+        return Math.abs(told - truth) < 2;
+      }),
+    );
+    const told = page.value('outrigger_domain_start_time_seconds', { domain: 'silent' }) ?? 0;
+    expect(told).toBeGreaterThan(begunAt - 2);
+    expect(told).toBeLessThan(endedAt + 2);
     expect(polls(page, 'starts', 'failed')).toBe(0);
   });
 

@@ -77,6 +77,13 @@ function hasPair(key: string, pair: string): boolean {
 }
 
 /** Of the log, in an error. */
+/** What a page that never came says of why. */
+const telling = [
+  'outrigger_polls_total',
+  'outrigger_host_sample_age_seconds',
+  'outrigger_domain_state_reason_info',
+  'outrigger_domain_start_time_seconds',
+];
 const linesShown = 15;
 
 export class Service {
@@ -134,7 +141,7 @@ export class Service {
     return new Page(await answer.text());
   }
 
-  /** The first page for which `level` is true. When none is in time, the error ends with what the service logged last. */
+  /** The first page for which `level` is true. When none is in time, the error says what the service logged and showed last. */
   async pageWhen(what: string, level: (page: Page) => boolean, timeoutMs = 60_000): Promise<Page> {
     const get = async () => {
       const page = await this.page();
@@ -144,7 +151,10 @@ export class Service {
       return await until(what, get, { timeoutMs, everyMs: 100 });
     } catch (error) {
       const last = this.lines.slice(-linesShown).map((line) => JSON.stringify(line));
-      throw new Error(`${error}\nthe service logged:\n${last.join('\n')}`, { cause: error });
+      const page = await this.page().catch(() => undefined);
+      const shown = telling.flatMap((family) => page?.find(family) ?? []).map((series) => series.join(' '));
+      const told = [`${error}`, 'the service logged:', ...last, 'and showed:', ...shown].join('\n');
+      throw new Error(told, { cause: error });
     }
   }
 
