@@ -76,14 +76,14 @@ function hasPair(key: string, pair: string): boolean {
   return key.includes(`{${pair}`) || key.includes(`,${pair}`);
 }
 
-/** Of the log, in an error. */
-/** What a page that never came says of why. */
+/** Of a page, in an error: what tells why it never came as it was wanted. */
 const telling = [
   'outrigger_polls_total',
   'outrigger_host_sample_age_seconds',
   'outrigger_domain_state_reason_info',
   'outrigger_domain_start_time_seconds',
 ];
+/** Of the log, in an error. */
 const linesShown = 15;
 
 export class Service {
