@@ -201,8 +201,7 @@ function openClient(
     ...(signal && { signal }),
   }).catch((error) => {
     // A stream that ended tells why; that libvirt's connection ended with it is no news.
-    throw error instanceof HostError && error.code === 'CLOSED' && error.cause instanceof HostError
-      ? error.cause
-      : error;
+    const why = error instanceof HostError && error.cause instanceof HostError ? error.cause : undefined;
+    throw why && why.code === error.code ? why : error;
   });
 }

@@ -128,7 +128,8 @@ export class LibvirtClient implements AsyncDisposable {
     duplex.once('end', () => this.#end(this.#closedError('libvirt closed the connection', closedHint)));
     duplex.once('close', () => this.#end(this.#closedError('the way to libvirt was closed')));
     duplex.on('error', (cause) => this.#end(this.#brokenError(cause)));
-    if (duplex.destroyed) this.#end(this.#closedError('the way to libvirt was closed'));
+    if (duplex.errored) this.#end(this.#brokenError(duplex.errored));
+    else if (duplex.destroyed) this.#end(this.#closedError('the way to libvirt was closed'));
   }
 
   /** Opens libvirt on `duplex` and owns it from then on, also when the opening fails. */

@@ -23,7 +23,6 @@ export class ChannelStream extends Duplex {
   readonly #channel: ClientChannel;
   readonly #endedWith: ChannelStreamOptions['endedWith'];
   #receivedBytes = 0;
-  #exitCode: number | null = null;
   #writing: WriteCallback | undefined;
   #channelClosed = false;
 
@@ -42,22 +41,19 @@ export class ChannelStream extends Duplex {
       this.#receivedBytes += chunk.length;
       if (!this.push(chunk)) channel.pause();
     });
-    channel.on('exit', (code: number | null) => {
-      this.#exitCode = code;
-    });
     channel.on('error', (error: Error) => this.destroy(error));
-    channel.on('close', () => this.#onClose());
+    // The close repeats what 'exit' said, which may have come before anybody listened.
+    channel.on('close', (code: number | null = null) => this.#onClose(code));
     channel.stderr.resume();
     channel.on('end', () => {
       if (!o.endAtClose && !this.destroyed) this.push(null);
     });
   }
 
-  #onClose(): void {
+  #onClose(code: number | null): void {
     this.#channelClosed = true;
-    this.#failWrite();
     if (this.destroyed) return;
-    const error = this.#endedWith?.({ code: this.#exitCode, receivedBytes: this.#receivedBytes });
+    const error = this.#endedWith?.({ code, receivedBytes: this.#receivedBytes });
     if (error) this.destroy(error);
     else if (this.readableEnded) this.destroy();
     else {
@@ -70,16 +66,14 @@ export class ChannelStream extends Duplex {
     this.#channel.resume();
   }
 
+  /** What the channel does not take fails when this stream is destroyed, and so after the reason of the end is known. */
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: WriteCallback): void {
-    if (this.#channelClosed) {
-      callback(writeAfterClose());
-      return;
-    }
     this.#writing = callback;
+    if (this.#channelClosed) return;
     this.#channel.write(chunk, (error) => {
-      if (this.#writing !== callback) return;
+      if (error || this.#writing !== callback) return;
       this.#writing = undefined;
-      callback(error);
+      callback();
     });
   }
 
@@ -88,19 +82,14 @@ export class ChannelStream extends Duplex {
     this._write(Buffer.concat(chunks.map(({ chunk }) => chunk)), 'binary', callback);
   }
 
-  #failWrite(): void {
-    const callback = this.#writing;
-    this.#writing = undefined;
-    callback?.(writeAfterClose());
-  }
-
   override _final(callback: WriteCallback): void {
     if (!this.#channelClosed) this.#channel.end();
     callback();
   }
 
   override _destroy(error: Error | null, callback: WriteCallback): void {
-    this.#failWrite();
+    this.#writing?.(writeAfterClose());
+    this.#writing = undefined;
     if (!this.#channelClosed) {
       this.#channel.resume();
       this.#channel.destroy();

@@ -9,9 +9,10 @@ import {
   type Server as TcpServer,
 } from 'node:net';
 import { join } from 'node:path';
-import ssh2, { type Connection } from 'ssh2';
+import ssh2, { type Connection, type ServerChannel } from 'ssh2';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { HostError } from '../../../src/core/errors.js';
+import { LibvirtClient } from '../../../src/libvirt/client.js';
 import { SshConnector, type SshTarget } from '../../../src/ssh/connect.js';
 import type { ReadOptions } from '../../../src/ssh/file-reader.js';
 import { fetchHostKeys } from '../../../src/ssh/scan.js';
@@ -262,6 +263,66 @@ describe('an open connection', () => {
     const error = await failure(connection.openUnixSocket('/run/x', { signal: AbortSignal.timeout(50) }));
     expect(error).toMatchObject({ code: 'ABORTED' });
     expect(connection.closedWith).toBeUndefined();
+  });
+});
+
+describe('a helper that has ended before it is spoken to', () => {
+  const afterTheHelper = async (end: (channel: ServerChannel, socket: Socket) => void) => {
+    const { port, sockets } = await sshServer((client) => {
+      client.on('session', (accept) => {
+        accept().on('exec', (accept) => {
+          // Everything in one segment, as a machine that stood still finds it.
+          for (const socket of sockets) {
+            socket.cork();
+            end(accept(), socket);
+            socket.uncork();
+          }
+        });
+      });
+    });
+    const stream = await (await connect(port)).execHelper('qemu:///system', false);
+    const { cause } = await failure(
+      LibvirtClient.open(stream, {
+        host: 'kvm-01',
+        uri: 'qemu:///system',
+        readOnly: false,
+        timeoutMs: 5_000,
+        keepalive: false,
+      }),
+    );
+    return cause;
+  };
+
+  it('says why: what it printed, or how it ended', async () => {
+    expect(
+      await afterTheHelper((channel) => {
+        channel.stderr.write("Failed to connect socket to '/run/libvirt/libvirt-sock': Permission denied");
+        channel.exit(1);
+        channel.end();
+      }),
+    ).toMatchObject({ code: 'SOCKET_DENIED', message: expect.stringContaining('Permission denied') });
+    expect(
+      await afterTheHelper((channel) => {
+        channel.exit(127);
+        channel.end();
+      }),
+    ).toMatchObject({ code: 'SOCKET_MISSING', message: 'virt-ssh-helper is not installed on the host' });
+  });
+
+  it('says that libvirt closed the connection when it ended well', async () => {
+    expect(
+      await afterTheHelper((channel) => {
+        channel.exit(0);
+        channel.end();
+      }),
+    ).toMatchObject({ code: 'CLOSED', message: 'libvirt closed the connection' });
+  });
+
+  it('says that the connection was lost when that is so', async () => {
+    expect(await afterTheHelper((_channel, socket) => socket.end())).toMatchObject({
+      code: 'CLOSED',
+      message: 'the SSH connection to 127.0.0.1 was lost',
+    });
   });
 });
 
