@@ -95,7 +95,7 @@ export class PollQueue implements AsyncDisposable {
   #reconcileTimer: Timer | undefined;
   #dirty = false;
   #reconciling: Promise<void> | undefined;
-  #repairing = false;
+  #repairing: Promise<void> | undefined;
   #repairs = 0;
   #closing: Promise<void> | undefined;
 
@@ -247,6 +247,8 @@ export class PollQueue implements AsyncDisposable {
 
   async #reconcileWhileDirty(): Promise<void> {
     this.#reconcileTimer?.cancel();
+    // A scheduler that is being repaired is away for a moment, and would come back after it was to go.
+    await this.#repairing;
     while (this.#canReconcile() && this.#schedules) {
       this.#dirty = false;
       const schedules = this.#schedules;
@@ -294,13 +296,15 @@ export class PollQueue implements AsyncDisposable {
     this.#quietUntilMs = quietUntilMs;
     this.#storeWasUp = storeUp;
     for (const entry of poll) this.#runner.startDirect(entry);
-    if (repair.length > 0) void this.#repair(repair);
+    if (repair.length > 0)
+      this.#repairing = this.#repair(repair).finally(() => {
+        this.#repairing = undefined;
+      });
   }
 
   async #repair(entries: readonly Watched[]): Promise<void> {
     const schedules = this.#schedules;
     if (!schedules) return;
-    this.#repairing = true;
     try {
       const causes = await this.#bounded(repairTimeoutMs, () =>
         Promise.all(entries.map((entry) => this.#repairOne(schedules, entry))),
@@ -314,8 +318,6 @@ export class PollQueue implements AsyncDisposable {
       this.#log.warn({ schedulers: repaired.length, examples, cause }, 'schedulers repaired');
     } catch (error) {
       this.#errors.report(error);
-    } finally {
-      this.#repairing = false;
     }
   }
 

@@ -1,6 +1,7 @@
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/core/clock.js';
 import { HostError } from '../../src/core/errors.js';
 import { clientOptions, type StoreAddress, urlAddress } from '../../src/queue/connection.js';
 import { EmbeddedStore } from '../../src/queue/embedded-store.js';
@@ -263,6 +264,33 @@ describe('an outside store', () => {
     await until('repairs', () => repairs.length === 2);
     expect(repairs.sort()).toEqual(['kvm-0000 vms missing', 'kvm-0001 vms missing']);
     await until('the schedulers', async () => (await queue.stats())?.delayed === 2);
+  });
+
+  it('holds no scheduler of a host that left while the watchdog was setting it anew', async () => {
+    await using redis = await OutsideRedis.start();
+    const { run, starts } = recorder();
+    const { log, said } = keptLog();
+    let flushed = false;
+    let left: Promise<void> | undefined;
+    const clock = {
+      ...systemClock,
+      // What a repair asks last before it sets a scheduler anew.
+      wallMs: () => {
+        if (flushed) left ??= Promise.resolve().then(() => queue.setSchedules([]));
+        return systemClock.wallMs();
+      },
+    };
+    await using queue = PollQueue.start({ store: urlAddress(redis.url), run, log, clock });
+    await queue.setSchedules(fleet(1, 1_000));
+    await until('a poll', () => starts.length > 0);
+    const client = new Redis(redis.url);
+    await client.flushall();
+    client.disconnect();
+    flushed = true;
+    await until('the repair', () => queue.repairs === 1);
+    await left;
+    expect(said('poll schedules set').at(-1)).toMatchObject({ kept: 0, set: 0, removed: 1 });
+    expect((await queue.stats())?.delayed).toBe(0);
   });
 
   it('shared by two replicas: each sees every host fresh, nothing is repaired, nobody removes the other’s hosts', async () => {
