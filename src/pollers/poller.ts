@@ -32,6 +32,8 @@ export type PollContext<S = unknown> = {
   changed?: ReadonlySet<string> | undefined;
   /** As the newest poll of the VMs found them: for a poller that runs after that one. */
   vms?: readonly Pick<DomainStats, 'domain'>[] | undefined;
+  /** For a poll that found less than there must be: the whole of it is polled once more, an interval of the host later. */
+  again?: () => void;
 };
 
 export interface Poller<S> {

@@ -7,7 +7,8 @@
 //   again after an event       a poll after it                   adds its VM to that one
 //
 // What a poll that failed was to read, the next one reads; of a poller with an interval of its own that is longer than the host's,
-// the next one comes an interval of the host later. A host that is down is asked for all of it when it is back.
+// the next one comes an interval of the host later. A poll that found less than there must be asks for another of the kind. A host
+// that is down is asked for all of it when its libvirt is back.
 //
 // A poller may run after another (`after`) in place of a schedule of its own: when a scheduled poll of that one went well, it
 // gets a turn like any other, which nobody waits for. It refuses to run beside itself: then it is skipped until the next time.
@@ -134,8 +135,13 @@ export class HostPolls {
     const { clock, fleet, samples, onDone } = this.#options;
     const { part, judgesPart } = pollers[poller];
     const startedMs = clock.monotonicMs();
+    let more = false;
+    const again = () => {
+      more = true;
+    };
     try {
-      await this.#poll(host, poller, turn.changed);
+      await this.#poll(host, poller, turn.changed, again);
+      if (more) this.#owe(host, poller, undefined);
       if (judgesPart) fleet.find(host)?.observe(part, undefined);
       onDone(poller, 'ok', clock.monotonicMs() - startedMs);
       if (turn.scheduled) this.#runAfter(host, poller);
@@ -144,7 +150,8 @@ export class HostPolls {
       samples.fail(host, poller, failure);
       if (judgesPart) fleet.find(host)?.observe(part, failure);
       onDone(poller, failure.code === 'HOST_DOWN' ? 'host-down' : 'failed', clock.monotonicMs() - startedMs);
-      if (failure.code !== 'HOST_DOWN') this.#owe(host, poller, turn.changed);
+      const isDown = failure.code === 'HOST_DOWN' && !fleet.find(host)?.has('libvirt');
+      if (!isDown) this.#owe(host, poller, turn.changed);
       throw failure;
     }
   }
@@ -181,7 +188,12 @@ export class HostPolls {
     }
   }
 
-  async #poll<P extends PollerName>(host: string, name: P, changed: Changed): Promise<void> {
+  async #poll<P extends PollerName>(
+    host: string,
+    name: P,
+    changed: Changed,
+    again: () => void,
+  ): Promise<void> {
     const { clock, fleet, samples, onSample } = this.#options;
     const session = fleet.get(host);
     const poller: Pollers[P] = pollers[name];
@@ -199,6 +211,7 @@ export class HostPolls {
       previous,
       changed,
       vms,
+      again,
       get signal() {
         return ending.signal;
       },

@@ -4,7 +4,8 @@
 //   /run/libvirt/qemu/NAME.pid  ──►  /proc/PID/cmdline names the VM's UUID  ──►  /proc/PID/stat: started, in ticks since boot
 //
 // Read once in a life of the VM, and again for a VM that an event names: libvirt gives no number a second time, as long as it
-// lives itself, which our connection to it says. It refuses to believe a number in a file alone: a process that is not this
+// lives itself, which our connection to it says. A start that was not there is looked for once more, soon, and then at each whole
+// poll. It refuses to believe a number in a file alone: a process that is not this
 // VM's has no say. What it cannot read (another driver, a hardened /proc) is absent here; then the event of the start is all
 // that is known.
 import { HostError } from '../core/errors.js';
@@ -40,7 +41,7 @@ export const startsPoller: Poller<StartsSample> = {
   timeoutMs: pollTimeoutMs,
   intervalMs: ({ poll }) => poll.detailsMs,
 
-  async poll(readers, { signal, clock, changed }) {
+  async poll(readers, { signal, clock, changed, again }) {
     const options = { timeoutMs: callTimeoutMs, signal };
     const libvirt = readers.libvirt();
     const domains = await libvirt.listDomains(listDomainsFlag.active, options);
@@ -63,6 +64,8 @@ export const startsPoller: Poller<StartsSample> = {
       return { uuid, id, startedAtMs: bootedAtMs + sinceBootMs };
     };
     const vms = await inTurns(domains, find, atATime);
+    if (vms.some(({ uuid, id, startedAtMs }) => startedAtMs === undefined && known.get(uuid)?.id !== id))
+      again?.();
     const sample = { takenAtMs: clock.wallMs(), ...(bootedAtMs !== undefined && { bootedAtMs }), vms };
     ofConnection.set(libvirt, sample);
     return sample;

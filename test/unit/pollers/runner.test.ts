@@ -22,6 +22,7 @@ let runs: Run[];
 let observed: [string, string | undefined][];
 let ended: string[];
 let skipped: string[];
+let openParts: string[];
 /** The host leaves the inventory. */
 let leaves: () => void;
 
@@ -35,6 +36,7 @@ beforeEach(() => {
   observed = [];
   ended = [];
   skipped = [];
+  openParts = ['way', 'libvirt', 'files'];
   samples = new SampleStore<Samples>(clock);
   for (const name of pollerNames) {
     vi.spyOn(pollers[name] as unknown as { poll(): Promise<unknown> }, 'poll').mockResolvedValue({});
@@ -50,6 +52,7 @@ beforeEach(() => {
   const session = {
     host: aHost(),
     queue,
+    has: (part: string) => openParts.includes(part),
     observe: (part: string, failure?: HostError) => observed.push([part, failure?.code]),
   };
   let isThere = true;
@@ -225,9 +228,32 @@ describe('what a poll that failed was to read', () => {
     expect(runs).toHaveLength(4);
   });
 
-  it('waits for the host to be back, where it is down; then any VM may have changed', async () => {
-    await failed(new HostError('HOST_DOWN', { message: 'down' }));
+  it('waits for libvirt to be back, where that is down; then any VM may have changed', async () => {
+    openParts = ['way', 'files'];
+    await failed(new HostError('HOST_DOWN', { message: 'no libvirt' }));
     expect(clock.pending).toBe(0);
+  });
+
+  it('does not wait for its own interval where only the files are not open yet', async () => {
+    openParts = ['way', 'libvirt'];
+    await failed(new HostError('HOST_DOWN', { message: 'no files yet' }));
+    await clock.advance(intervalMs);
+    expect(runs).toHaveLength(2);
+    expect(changedIn(runs[1])).toEqual(['a']);
+  });
+
+  it('is the whole, where a poll that went well found less than there must be', async () => {
+    polls.lookAgain('kvm-01', 'a');
+    await clock.advance(settleEventsMs);
+    runs[0]?.context.again?.();
+    runs[0]?.end();
+    await clock.advance(intervalMs);
+    expect(runs).toHaveLength(2);
+    expect(changedIn(runs[1])).toBeUndefined();
+    runs[1]?.end();
+    await settle();
+    expect(clock.pending).toBe(0);
+    expect(ended.filter((end) => end.startsWith('details'))).toEqual(['details ok', 'details ok']);
   });
 
   it('is left to the next poll where that comes as soon', async () => {

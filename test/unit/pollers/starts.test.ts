@@ -107,6 +107,30 @@ describe('the start of a VM', () => {
     expect((await poll(startedAnew, [web], { previous })).vms).toEqual(anew);
   });
 
+  it('is asked for once more, soon, where it was not there: once in a life and over one connection', async () => {
+    let again = 0;
+    const options = { again: () => again++ };
+    const nothing = filesOf({ '/proc/stat': 'cpu0 1 2 3 4\n' });
+    const asksAgain = async (
+      files: FakeFiles,
+      vm: DomainRef,
+      over: Partial<PollContext<StartsSample>> = {},
+    ) => {
+      const before = again;
+      await poll(files, [vm], { ...options, ...over });
+      return again - before;
+    };
+    const changed = new Set([uuid]);
+    expect(await asksAgain(nothing, web)).toBe(1);
+    expect(await asksAgain(nothing, web)).toBe(0);
+    expect(await asksAgain(nothing, web, { changed })).toBe(0);
+    expect(await asksAgain(nothing, { ...web, id: 4 }, { changed })).toBe(1);
+    libvirt = connect();
+    expect(await asksAgain(nothing, { ...web, id: 4 })).toBe(1);
+    libvirt = connect();
+    expect(await asksAgain(filesOf(), web)).toBe(0);
+  });
+
   it('moves with the clock of its host', async () => {
     const previous = await first();
     const later = filesOf({ '/proc/stat': 'btime 1700000060\n' });
