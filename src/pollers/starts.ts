@@ -4,18 +4,18 @@
 //   /run/libvirt/qemu/NAME.pid  ──►  /proc/PID/cmdline names the VM's UUID  ──►  /proc/PID/stat: started, in ticks since boot
 //
 // Read once in a life of the VM, and again for a VM that an event names: libvirt gives no number a second time, as long as it
-// lives itself, which our connection to it says. A start that was not there is looked for once more, soon, and then at each whole
-// poll. It refuses to believe a number in a file alone: a process that is not this
-// VM's has no say. What it cannot read (another driver, a hardened /proc) is absent here; then the event of the start is all
-// that is known.
+// lives itself, which our connection to it says. Over another connection one file a VM tells that its process is still the one it
+// was. A start that was not there is looked for once more, soon, and then at each whole poll. It refuses to believe a number in a
+// file alone: a process that is not this VM's has no say. What it cannot read (another driver, a hardened /proc) is absent here;
+// then the event of the start is all that is known.
 import { HostError } from '../core/errors.js';
 import { inTurns } from '../core/in-turns.js';
 import { type DomainRef, listDomainsFlag } from '../libvirt/procedures.js';
 import type { HostFiles, HostLibvirt, Poller } from './poller.js';
 import { parseStat } from './proc/stat.js';
 
-/** `startedAtMs`: wall milliseconds; absent where the process cannot be found. */
-export type VmStart = { uuid: string; id: number; startedAtMs?: number };
+/** `startedAtMs`: wall milliseconds. It and the number of the process are absent where that cannot be found. */
+export type VmStart = { uuid: string; id: number; startedAtMs?: number; pid?: number };
 
 /** `bootedAtMs`: wall milliseconds when the host was, as its own clock knew it then. */
 export type StartsSample = { takenAtMs: number; bootedAtMs?: number; vms: VmStart[] };
@@ -32,6 +32,8 @@ const commandLineBytesMax = 512 * 1024;
 /** The kernel tells of 100 ticks a second, whatever it counts in itself. */
 const msPerTick = 10;
 const msPerSecond = 1000;
+/** The kernel tells of its boot in whole seconds, which a clock that is kept right moves by one. */
+const sameBootMs = 2_000;
 
 export const startsPoller: Poller<StartsSample> = {
   name: 'starts',
@@ -41,7 +43,7 @@ export const startsPoller: Poller<StartsSample> = {
   timeoutMs: pollTimeoutMs,
   intervalMs: ({ poll }) => poll.detailsMs,
 
-  async poll(readers, { signal, clock, changed, again }) {
+  async poll(readers, { signal, clock, previous, changed, again }) {
     const options = { timeoutMs: callTimeoutMs, signal };
     const libvirt = readers.libvirt();
     const domains = await libvirt.listDomains(listDomainsFlag.active, options);
@@ -54,14 +56,19 @@ export const startsPoller: Poller<StartsSample> = {
     };
     const needsBoot = !changed || !domains.every(isKnown);
     const bootedAtMs = (needsBoot && (await bootTimeMs(readers.files(), signal))) || before?.bootedAtMs;
+    const last = before ?? previous;
+    const processes = processesOf(last, bootedAtMs);
     const find = async (domain: DomainRef): Promise<VmStart> => {
       const { uuid, id } = domain;
       const vm = known.get(uuid);
       // Where the host's clock was set, what it says of its boot moves, and so does this.
       if (vm && isKnown(domain)) return moved(vm, (bootedAtMs ?? 0) - (before?.bootedAtMs ?? 0));
-      const sinceBootMs = await startOf(domain, readers.files(), signal);
-      if (sinceBootMs === undefined || bootedAtMs === undefined) return { uuid, id };
-      return { uuid, id, startedAtMs: bootedAtMs + sinceBootMs };
+      const was = processes.get(uuid);
+      const process =
+        (was && (await sameProcess(was, readers.files(), signal))) ??
+        (await processOf(domain, readers.files(), signal));
+      if (process === undefined || bootedAtMs === undefined) return { uuid, id };
+      return { uuid, id, startedAtMs: bootedAtMs + process.sinceBootMs, pid: process.pid };
     };
     const vms = await inTurns(domains, find, atATime);
     if (vms.some(({ uuid, id, startedAtMs }) => startedAtMs === undefined && known.get(uuid)?.id !== id))
@@ -85,17 +92,51 @@ async function bootTimeMs(files: HostFiles, signal: AbortSignal): Promise<number
   return bootTime === undefined ? undefined : bootTime * msPerSecond;
 }
 
-/** Milliseconds from the host's boot to the start of the VM's process. */
-async function startOf(
+/** `sinceBootMs`: from the host's boot to its start. No two of one boot have both alike. */
+type Process = { pid: number; sinceBootMs: number };
+
+/** Processes of VMs as they were when `sample` was taken, by UUID; none where the host was booted since, or its clock set. */
+function processesOf(
+  sample: StartsSample | undefined,
+  bootedAtMs: number | undefined,
+): ReadonlyMap<string, Process> {
+  const { bootedAtMs: bootedBeforeMs, vms = [] } = sample ?? {};
+  const processes = new Map<string, Process>();
+  if (bootedAtMs === undefined || bootedBeforeMs === undefined) return processes;
+  if (Math.abs(bootedAtMs - bootedBeforeMs) > sameBootMs) return processes;
+  for (const { uuid, pid, startedAtMs } of vms)
+    if (pid !== undefined && startedAtMs !== undefined)
+      processes.set(uuid, { pid, sinceBootMs: startedAtMs - bootedBeforeMs });
+  return processes;
+}
+
+async function sameProcess(
+  process: Process,
+  files: HostFiles,
+  signal: AbortSignal,
+): Promise<Process | undefined> {
+  const { pid, sinceBootMs } = process;
+  return (await sinceBoot(pid, files, signal)) === sinceBootMs ? process : undefined;
+}
+
+/** The VM's own. */
+async function processOf(
   { name, uuid }: DomainRef,
   files: HostFiles,
   signal: AbortSignal,
-): Promise<number | undefined> {
+): Promise<Process | undefined> {
   if (!isFileName(name)) return undefined;
-  const pid = (await readOnce(files, `/run/libvirt/qemu/${name}.pid`, pidBytesMax, signal))?.trim();
-  if (pid === undefined || !/^[1-9]\d{0,9}$/.test(pid)) return undefined;
+  const text = (await readOnce(files, `/run/libvirt/qemu/${name}.pid`, pidBytesMax, signal))?.trim();
+  if (text === undefined || !/^[1-9]\d{0,9}$/.test(text)) return undefined;
+  const pid = Number(text);
   const commandLine = await readOnce(files, `/proc/${pid}/cmdline`, commandLineBytesMax, signal);
   if (!commandLine?.split('\0').includes(uuid)) return undefined;
+  const sinceBootMs = await sinceBoot(pid, files, signal);
+  return sinceBootMs === undefined ? undefined : { pid, sinceBootMs };
+}
+
+/** Milliseconds from the host's boot to the start of a process. */
+async function sinceBoot(pid: number, files: HostFiles, signal: AbortSignal): Promise<number | undefined> {
   const stat = await readOnce(files, `/proc/${pid}/stat`, statBytesMax, signal);
   const ticks = stat === undefined ? undefined : startTicks(stat);
   return ticks === undefined ? undefined : ticks * msPerTick;

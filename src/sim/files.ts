@@ -3,8 +3,9 @@
 
 import { driftOf, levelOf } from './drift.js';
 import type { SimHost } from './host.js';
-import { devicesOf, procFiles } from './proc.js';
+import { devicesOf, procFiles, userHz } from './proc.js';
 import { seedOf } from './random.js';
+import type { SimVm } from './vm.js';
 
 export type Node =
   | { type: 'file'; text: () => string }
@@ -84,11 +85,37 @@ export function nodeAt(host: SimHost, path: string): Node | undefined {
   }
   if (path === '/proc/net/unix') return { type: 'file', text: unixSockets };
   if (path.startsWith('/sys/class/net/')) return netNode(host, path);
+  const ofVm = vmFile.exec(path)?.groups;
+  if (ofVm) return vmNode(host, ofVm);
   if (path === '/sys/devices/system/cpu') return cpuDirectory(host);
   if (path === '/sys/class/net') return { type: 'directory', names: () => devicesOf(host) };
   const names =
     fixedDirectories.get(path) ?? (host.filesystems.some((fs) => fs.mountpoint === path) ? [] : undefined);
   return names && { type: 'directory', names: () => names };
+}
+
+const vmFile = /^\/run\/libvirt\/qemu\/(?<name>[^/]+)\.pid$|^\/proc\/(?<pid>\d+)\/(?<file>cmdline|stat)$/;
+
+/** Files of a VM's QEMU process, of which only what tells whose it is and since when is true. */
+const processFiles: Readonly<Record<string, (vm: SimVm) => string>> = {
+  cmdline: ({ name, uuid }) => `/usr/bin/qemu-system-x86_64\0-name\0guest=${name}\0-uuid\0${uuid}\0`,
+  stat: ({ pid, startedMs }) =>
+    `${pid} (qemu-system-x86) S 1 ${'0 '.repeat(17)}${Math.floor((startedMs / 1000) * userHz)} 0 0\n`,
+};
+
+/** The file with the number of a VM's process, and those of the process. */
+function vmNode(
+  { vms }: SimHost,
+  { name, pid, file = '' }: Readonly<Record<string, string | undefined>>,
+): Node | undefined {
+  const vm = find(vms, (vm) => vm.active && (name === undefined ? String(vm.pid) === pid : vm.name === name));
+  const made = name === undefined ? processFiles[file] : ({ pid }: SimVm) => `${pid}\n`;
+  return vm && made && { type: 'file', text: () => made(vm) };
+}
+
+function find(vms: Iterable<SimVm>, isWanted: (vm: SimVm) => boolean): SimVm | undefined {
+  for (const vm of vms) if (isWanted(vm)) return vm;
+  return undefined;
 }
 
 function netNode(host: SimHost, path: string): Node | undefined {

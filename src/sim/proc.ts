@@ -4,8 +4,8 @@ import { driftOf, levelOf, totalOf } from './drift.js';
 import type { SimHost } from './host.js';
 import { seedOf } from './random.js';
 
-/** Jiffies a second, in /proc/stat. */
-const userHz = 100;
+/** Jiffies a second, in /proc/stat and /proc/PID/stat. */
+export const userHz = 100;
 const sectorBytes = 512;
 
 /** By path, without a directory for each: what is not in it does not exist. */

@@ -53,6 +53,7 @@ export type SimSnapshot = {
 export type Agent = 'none' | 'connected' | 'silent';
 
 const gib = 1024 * 1024;
+const firstPid = 2_000;
 
 export class SimVm {
   readonly seed: number;
@@ -76,6 +77,8 @@ export class SimVm {
   balloonPeriodS = 5;
   /** Its QEMU does not answer: what needs its monitor waits for the job lock. */
   stuck = false;
+  /** When its process began, since the host's boot; of its last life while it does not run. */
+  startedMs = 0;
   #turnedMs = 0;
   #turnsSinceMs: number | undefined;
 
@@ -101,6 +104,11 @@ export class SimVm {
     return { name: this.name, uuid: this.uuid, id: this.id };
   }
 
+  /** Of its process: libvirt's number, which is given once. */
+  get pid(): number {
+    return firstPid + this.id;
+  }
+
   get active(): boolean {
     return this.id >= 0;
   }
@@ -113,6 +121,7 @@ export class SimVm {
   /** `beforeMs`: it has run that long already. */
   boot(id: number, nowMs: number, { beforeMs = 0, paused = false } = {}): void {
     this.id = id;
+    this.startedMs = nowMs - beforeMs;
     this.#turnedMs = beforeMs;
     this.#turnsSinceMs = undefined;
     this.managedSave = false;

@@ -22,6 +22,7 @@ import { Lines } from '../../src/metrics/exposition.js';
 import { renderSystem } from '../../src/metrics/render-system.js';
 import { parseDomain } from '../../src/ops/domain-xml.js';
 import { parseSnapshot } from '../../src/ops/snapshots.js';
+import { startsPoller } from '../../src/pollers/starts.js';
 import { systemPoller } from '../../src/pollers/system.js';
 import { type SimFleet, simFleet } from '../../src/sim/fleet.js';
 import { SshConnector } from '../../src/ssh/connect.js';
@@ -177,6 +178,21 @@ describe.each(names)('a %s host', (name) => {
       expect(definition.interfaces).toMatchObject([{ type: 'bridge', model: 'virtio' }]);
       expect(definition.guestAgent).toEqual({ configured: true, connected: vm === running });
     }
+  });
+
+  it('has files that tell when its VMs were started: of their processes, again and again', async () => {
+    const { connection, reader } = side(name);
+    const files = await connection.files();
+    const readers = { libvirt: () => reader, files: () => files };
+    const context = { host: aHost(), signal: new AbortController().signal, clock: systemClock };
+    const { vms, bootedAtMs = 0 } = await startsPoller.poll(readers, context);
+    const { dom } = await reader.call(procedures.domainLookupByName, { name: running });
+    const found = vms.find(({ uuid }) => uuid === dom.uuid);
+    expect(found).toMatchObject({ id: dom.id, pid: expect.any(Number) });
+    expect(found?.startedAtMs).toBeGreaterThan(bootedAtMs);
+    expect(found?.startedAtMs).toBeLessThan(Date.now() + 2_000);
+    const changed = new Set([dom.uuid]);
+    expect((await startsPoller.poll(readers, { ...context, changed })).vms).toEqual(vms);
   });
 
   it('refuses to write over the read-only socket, and what it does not know', async () => {

@@ -14,12 +14,14 @@ export class FakeFiles implements HostFiles {
   readonly links = new Map<string, string>();
   readonly filesystems = new Map<string, FilesystemStats | HostError>();
   readonly statted: string[] = [];
+  readonly asked: string[] = [];
 
   constructor(texts: Record<string, string | HostError>) {
     this.texts = new Map(Object.entries(texts));
   }
 
   async read(path: string, _options?: ReadOptions): Promise<string> {
+    this.asked.push(path);
     return answer(this.texts.get(path) ?? missing(path));
   }
 

@@ -45,7 +45,7 @@ function poll(files: FakeFiles, running: DomainRef[], over: Partial<PollContext<
 describe('the start of a VM', () => {
   it('is that of its process', async () => {
     const { vms } = await poll(filesOf(), [web]);
-    expect(vms).toEqual([{ uuid, id: 3, startedAtMs: 1_700_000_002_500 }]);
+    expect(vms).toEqual([{ uuid, id: 3, startedAtMs: 1_700_000_002_500, pid: 712 }]);
   });
 
   it.each<[string, Record<string, string | HostError>]>([
@@ -69,7 +69,7 @@ describe('the start of a VM', () => {
 
   const first = () => poll(filesOf(), [web]);
   const startedAnew = filesOf({ '/proc/712/stat': stat(900) });
-  const anew = [{ uuid, id: 3, startedAtMs: 1_700_000_009_000 }];
+  const anew = [{ uuid, id: 3, startedAtMs: 1_700_000_009_000, pid: 712 }];
 
   it('is read again for a VM that an event names, and for no other', async () => {
     const previous = await first();
@@ -95,10 +95,32 @@ describe('the start of a VM', () => {
     const previous = await first();
     libvirt = connect();
     const files = filesOf({ '/proc/stat': 'btime 1700000060\n', '/proc/712/stat': stat(900) });
-    const ofItsNewLife = [{ uuid, id: 3, startedAtMs: 1_700_000_069_000 }];
+    const ofItsNewLife = [{ uuid, id: 3, startedAtMs: 1_700_000_069_000, pid: 712 }];
     const afterEvent = await poll(files, [web], { previous, changed: new Set(['other']) });
     expect(afterEvent.vms).toEqual(ofItsNewLife);
     expect((await poll(files, [web], { previous: afterEvent })).vms).toEqual(ofItsNewLife);
+  });
+
+  it('is found by one file over another connection, while the process is the one it was', async () => {
+    const previous = await first();
+    const read = async (over: Record<string, string | HostError>) => {
+      libvirt = connect();
+      const files = filesOf({ '/run/libvirt/qemu/web-1.pid': '713\n', ...over });
+      const { vms } = await poll(files, [{ ...web, id: 1 }], { previous });
+      return { vms, read: files.asked };
+    };
+    const itself = await read({});
+    expect(itself.vms).toEqual([{ ...previous.vms[0], id: 1 }]);
+    expect(itself.read).toEqual(['/proc/stat', '/proc/712/stat']);
+    const other = { '/proc/713/cmdline': `qemu\0${uuid}\0`, '/proc/713/stat': stat(990) };
+    const ofTheOther = { uuid, id: 1, startedAtMs: 1_700_000_009_900, pid: 713 };
+    expect((await read({ ...other, '/proc/712/stat': stat(251) })).vms).toEqual([ofTheOther]);
+    expect((await read({ ...other, '/proc/712/stat': new HostError('FILE_MISSING') })).vms).toEqual([
+      ofTheOther,
+    ]);
+    const booted = await read({ ...other, '/proc/stat': 'btime 1700000060\n' });
+    expect(booted.vms).toEqual([{ ...ofTheOther, startedAtMs: 1_700_000_069_900 }]);
+    expect(booted.read).not.toContain('/proc/712/stat');
   });
 
   it('is asked for again while it is not known', async () => {
@@ -135,7 +157,7 @@ describe('the start of a VM', () => {
     const previous = await first();
     const later = filesOf({ '/proc/stat': 'btime 1700000060\n' });
     expect((await poll(later, [web], { previous })).vms).toEqual([
-      { uuid, id: 3, startedAtMs: 1_700_000_062_500 },
+      { uuid, id: 3, startedAtMs: 1_700_000_062_500, pid: 712 },
     ]);
   });
 
