@@ -18,7 +18,7 @@ import { type Commands, type Ground, type Memory, measureGround, measureMemory }
 import { peerCommands, versionOf } from './peers/needs.js';
 import { groundTable, judge, memoryTable, type Result, verdictTable } from './peers/report.js';
 
-const usage = `usage: npm run bench:peers -- [--guests 40] [--rounds 7] [--no-lab] [--no-sim] [--out DIR]`;
+const usage = `usage: npm run bench:peers -- [--guests 40] [--rounds 7] [--no-lab] [--no-sim] [--out bench/results]`;
 
 const socket = '/run/libvirt/libvirt-sock-ro';
 const asked = { socket, groups: statsGroupsDefault, flags: statsFlag.nowait };
@@ -151,7 +151,7 @@ async function main(): Promise<number> {
       rounds: { type: 'string', default: '7' },
       'no-lab': { type: 'boolean', default: false },
       'no-sim': { type: 'boolean', default: false },
-      out: { type: 'string', default: '.' },
+      out: { type: 'string', default: 'bench/results' },
       help: { type: 'boolean', default: false },
     },
   });
@@ -187,7 +187,7 @@ async function report(result: Result, out: string): Promise<number> {
   if (result.sim) console.log(`\n${groundTable('Simulated hosts', result.sim)}`);
   if (result.memory.ours) console.log(`\n${memoryTable(result.memory)}`);
   console.log(`\n${verdictTable(verdicts)}`);
-  const file = join(out, 'bench-peers.json');
+  const file = join(out, 'peers.json');
   await mkdir(out, { recursive: true });
   await writeFile(file, `${JSON.stringify({ ...result, verdicts }, undefined, 2)}\n`);
   console.log(`\n${file}`);

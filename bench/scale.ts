@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { findStoreBinary } from '../src/queue/store-files.js';
 import { judge } from './scale/bounds.js';
 import { runSize, type SizeFigures } from './scale/cases.js';
+import { ofRuns, type Runs } from './scale/median.js';
 import { readOptions, type ScaleOptions, usage } from './scale/options.js';
 import { machine } from './scale/proc.js';
 import { figuresTable, growthTable, partsTable, topFunctions, verdictTable } from './scale/report.js';
@@ -27,31 +28,37 @@ async function main(): Promise<number> {
   const stop = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stop.abort());
   await mkdir(options.out, { recursive: true });
-  const sizes: SizeFigures[] = [];
+  const runs: SizeFigures[] = [];
   try {
-    for (const hosts of options.hosts) sizes.push(await runSize(hosts, options, say, stop.signal));
+    // Size after size in each run, so that a machine that slows down meets all of them.
+    for (let run = 0; run < options.runs; run++)
+      for (const hosts of options.hosts) runs.push(await runSize(hosts, options, say, stop.signal));
   } catch (error) {
     // A size that broke leaves the figures of those before it.
     if (!stop.signal.aborted) say(String(error instanceof Error ? error.stack : error));
     say('stopped: taken down');
-    await tell(sizes, options);
+    await tell(runs, options);
     return stop.signal.aborted ? stoppedExitCode : 1;
   }
-  return (await tell(sizes, options)) ? 0 : 1;
+  return (await tell(runs, options)) ? 0 : 1;
 }
 
 /** False when a bound did not hold. */
-async function tell(sizes: readonly SizeFigures[], options: ScaleOptions): Promise<boolean> {
-  if (sizes.length === 0) return false;
+async function tell(runs: readonly SizeFigures[], options: ScaleOptions): Promise<boolean> {
+  if (runs.length === 0) return false;
+  const bySize = [...new Set(runs.map(({ hosts }) => hosts))].map((hosts) =>
+    ofRuns(runs.filter((run) => run.hosts === hosts)),
+  );
+  const sizes = bySize.map((size) => size.median);
   const versions = { ...machine(), store: await storeVersion(), commit: commit() };
   const verdicts = judge(sizes, options);
   const { vms, intervalMs, windowMs, scrapeMs } = options;
   const scraped = scrapeMs > 0 ? `each host's page scraped every ${scrapeMs / 1000} s` : 'nothing scraped';
   const paragraphs = [
     `${versions.cores} cores (${versions.cpu}), Linux ${versions.kernel}, Node ${versions.node}, ${versions.store}, commit ${versions.commit}; ` +
-      `${vms} VMs a host, polled every ${intervalMs / 1000} s, ${scraped}, for ${windowMs / 60_000} minutes:`,
-    disturbed(sizes),
-    figuresTable(sizes),
+      `${vms} VMs a host, polled every ${intervalMs / 1000} s, ${scraped}, for ${windowMs / 60_000} minutes${often(bySize)}:`,
+    disturbed(runs),
+    figuresTable(bySize),
     sizes.filter(({ steady }) => steady).length > 1 && growthTable(sizes, intervalMs),
     sizes.some(({ profile }) => profile) && partsTable(sizes),
     verdicts.length > 0 && verdictTable(verdicts),
@@ -59,15 +66,20 @@ async function tell(sizes: readonly SizeFigures[], options: ScaleOptions): Promi
   ];
   console.log(paragraphs.filter((text) => text).join('\n\n'));
   const file = join(options.out, 'scale.json');
-  const told = { versions, options: { ...options, cases: [...options.cases] }, sizes, verdicts };
+  const told = { versions, options: { ...options, cases: [...options.cases] }, sizes, runs, verdicts };
   await writeFile(file, `${JSON.stringify(told, plain, 2)}\n`);
   say(`figures: ${file}`);
   return verdicts.every(({ held }) => held);
 }
 
-/** Undefined where the machine was this run's alone. */
-function disturbed(sizes: readonly SizeFigures[]): string | undefined {
-  const windows = sizes.flatMap(({ steady, halfDead }) => [steady, halfDead]);
+function often(bySize: readonly Runs[]): string {
+  const counts = [...new Set(bySize.map(({ all }) => all.length))];
+  return Math.max(...counts) > 1 ? `, median (least–most) of ${counts.join(' and ')} runs` : '';
+}
+
+/** Undefined where the machine was these runs' alone. */
+function disturbed(runs: readonly SizeFigures[]): string | undefined {
+  const windows = runs.flatMap(({ steady, halfDead }) => [steady, halfDead]);
   const most = Math.max(0, ...windows.map((window) => window?.cpu.stolen ?? 0));
   if (most < stolenShareMax) return undefined;
   return `While this was measured a hypervisor took up to ${(most * 100).toFixed(0)} % of a core away: on a machine of its own the same code does better.`;

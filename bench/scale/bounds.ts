@@ -43,8 +43,8 @@ function judgeSize({ hosts, steady, halfDead, ...size }: SizeFigures, intervalMs
     const figure = `${((factor - 1) * 100).toFixed(1)} %`;
     add('half the fleet dead: healthy hosts’ p99 within 10 % of before', factor, halfDeadFactorMax, figure);
   }
-  if ('allBackMs' in size) {
-    const { allBackMs = Number.POSITIVE_INFINITY } = size;
+  const { allBackMs } = size;
+  if (allBackMs !== undefined) {
     const figure = Number.isFinite(allBackMs) ? `${(allBackMs / 1000).toFixed(1)} s` : 'never';
     add(`all back at once: fresh within ${allBackMsMax / 1000} s`, allBackMs, allBackMsMax, figure);
   }

@@ -13,17 +13,17 @@ import { measureWindow, type WindowFigures, type WindowOptions } from './window.
 
 export type SizeFigures = {
   hosts: number;
-  /** From the start of the process until each host had both samples; undefined: not within `freshTimeoutMs`. */
-  coldMs: number | undefined;
+  /** From the start of the process until each host had both samples; Infinity: not within `freshTimeoutMs`. */
+  coldMs: number;
   steady?: WindowFigures;
   profile?: Profiled;
-  /** Undefined: it was not served whole within its time. */
-  fleetPage?: Scraped | undefined;
+  /** Infinity ms: it was not served whole within its time. */
+  fleetPage?: Scraped;
   jobs?: JobFigures;
   /** Of the healthy half. */
   halfDead?: WindowFigures;
-  /** From the first host's return until each had both samples anew. */
-  allBackMs?: number | undefined;
+  /** From the first host's return until each had both samples anew; Infinity: not within `freshTimeoutMs`. */
+  allBackMs?: number;
 };
 
 export type Say = (line: string) => void;
@@ -34,6 +34,7 @@ type Surroundings = {
   say: Say;
 };
 
+const notServed: Scraped = { ms: Number.POSITIVE_INFINITY, bytes: 0 };
 const freshTimeoutMs = 300_000;
 const freshEveryMs = 100;
 const settleRounds = 2;
@@ -80,7 +81,7 @@ async function steady({ options, window, say }: Surroundings, figures: SizeFigur
   const file = join(out, `scale-${figures.hosts}.cpuprofile`);
   figures.profile = await takeProfile({ ...window, forMs: Math.min(windowMs, profileMsMax) }, file);
   const scraper = new Scraper(service.url);
-  figures.fleetPage = await scraper.page('/metrics').catch(() => undefined);
+  figures.fleetPage = await scraper.page('/metrics').catch(() => notServed);
   scraper.close();
 }
 
@@ -127,8 +128,8 @@ async function allBack(around: Surroundings, figures: SizeFigures): Promise<void
   figures.allBackMs = await untilFresh(around, backMs);
 }
 
-/** Milliseconds from `sinceMs` until each host had both samples anew; undefined: not in time. */
-async function untilFresh({ window, say }: Surroundings, sinceMs: number): Promise<number | undefined> {
+/** Milliseconds from `sinceMs` until each host had both samples anew; Infinity: not in time. */
+async function untilFresh({ window, say }: Surroundings, sinceMs: number): Promise<number> {
   const { service, hosts, signal } = window;
   const endMs = nowMs() + freshTimeoutMs;
   for (;;) {
@@ -139,7 +140,7 @@ async function untilFresh({ window, say }: Surroundings, sinceMs: number): Promi
     }
     if (nowMs() > endMs) {
       say(`${count} are fresh after ${freshTimeoutMs / 1000} s; not ${missing.join(', ')} …`);
-      return undefined;
+      return Number.POSITIVE_INFINITY;
     }
     await delay(freshEveryMs, undefined, { signal });
   }

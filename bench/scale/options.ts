@@ -13,6 +13,8 @@ export type ScaleOptions = {
   /** Each host's page is asked for once in so long; 0: never. */
   scrapeMs: number;
   cases: ReadonlySet<CaseName>;
+  /** How often each size is run. */
+  runs: number;
   markdown: boolean;
   /** Results and CPU profiles go here. */
   out: string;
@@ -25,6 +27,7 @@ export const usage = `npm run bench:scale -- [options]
   --interval 15               seconds between polls
   --scrape 60                 seconds in which each host's page is asked for once, 60 as Prometheus does by itself; 0: never
   --case all                  ${caseNames.join(', ')} or all; several with commas
+  --runs 1                    all sizes so often: figures are medians then, with the least and the most
   --markdown                  tables alone, for docs/performance.md
   --out bench/results         folder for JSON and CPU profiles`;
 
@@ -39,6 +42,7 @@ export function readOptions(args: readonly string[]): ScaleOptions {
       interval: { type: 'string', default: '15' },
       scrape: { type: 'string', default: '60' },
       case: { type: 'string', default: 'all' },
+      runs: { type: 'string', default: '1' },
       markdown: { type: 'boolean', default: false },
       out: { type: 'string', default: 'bench/results' },
     },
@@ -51,6 +55,7 @@ export function readOptions(args: readonly string[]): ScaleOptions {
     intervalMs: intervalS * 1000,
     scrapeMs: number('--scrape', values.scrape, 0, 3600) * 1000,
     cases: casesOf(values.case),
+    runs: number('--runs', values.runs, 1, 100),
     markdown: values.markdown,
     out: values.out,
   };

@@ -1,76 +1,96 @@
-// The figures as tables: a row for a figure, a column for a size.
+// The figures as tables: a row for a figure, a column for a size. Of several runs each has the median, and the first table the least
+// and the most as well.
+import { median } from '../peers/report.js';
 import type { Verdict } from './bounds.js';
 import type { SizeFigures } from './cases.js';
+import type { Runs } from './median.js';
 import type { Quantiles } from './window.js';
 
-const mib = (bytes: number) => `${(bytes / 1024 ** 2).toFixed(0)} MiB`;
-const percent = (share: number) => `${(share * 100).toFixed(1)} %`;
-const seconds = (ms: number) => `${(ms / 1000).toFixed(2)} s`;
-const millis = (ms: number) => `${ms.toFixed(1)} ms`;
+type Unit = { of: number; digits: number; name: string };
+const seconds: Unit = { of: 1_000, digits: 2, name: ' s' };
+const millis: Unit = { of: 1, digits: 1, name: ' ms' };
+const wholeMillis: Unit = { of: 1, digits: 0, name: ' ms' };
+const mib: Unit = { of: 1024 ** 2, digits: 0, name: ' MiB' };
+const kib: Unit = { of: 1024, digits: 0, name: ' KiB' };
+const percent: Unit = { of: 0.01, digits: 1, name: ' %' };
+const count: Unit = { of: 1, digits: 0, name: '' };
+const ratio: Unit = { of: 1, digits: 2, name: '' };
 
-type Row = readonly [what: string, figure: (size: SizeFigures) => string | undefined];
+/** What a size has no figure of is undefined; a pair is one cell. */
+type Row = readonly [what: string, unit: Unit, figure: (size: SizeFigures) => Figure | undefined];
+type Figure = number | readonly [number, number];
 
 const rows: readonly Row[] = [
-  ['cold start: all fresh after', ({ coldMs }) => untilText(coldMs)],
-  ['freshness p50', ({ steady }) => steady && seconds(steady.freshness.all.p50)],
-  ['freshness p99', ({ steady }) => steady && seconds(steady.freshness.all.p99)],
-  ['freshness max', ({ steady }) => steady && seconds(steady.freshness.all.max)],
-  ['collector CPU, of a core', ({ steady }) => steady && percent(steady.cpu.service)],
-  ['collector RSS, most', ({ steady }) => steady && mib(steady.residentBytes.service)],
-  ['event-loop delay p50', ({ steady }) => steady && millis(steady.loop.p50Ms)],
-  ['event-loop delay p99', ({ steady }) => steady && millis(steady.loop.p99Ms)],
-  ['event-loop delay max', ({ steady }) => steady && millis(steady.loop.maxMs)],
-  ['store CPU, of a core', ({ steady }) => steady && percent(steady.cpu.store)],
-  ['store RSS, most', ({ steady }) => steady && mib(steady.residentBytes.store)],
-  ['page of a host p50', ({ steady }) => steady && millis(steady.hostPage.ms.p50)],
-  ['page of a host p99', ({ steady }) => steady && millis(steady.hostPage.ms.p99)],
-  ['pages of hosts not served', ({ steady }) => steady && String(steady.hostPage.failed)],
-  ['page of the fleet', fleetPageText],
-  ['polls that did not go well', ({ steady }) => steady && String(steady.pollsNotOk)],
-  ['connections that failed', ({ steady }) => steady && String(failuresOf(steady.connectFailures))],
-  ['job info p50 / p99', ({ jobs }) => jobs && pair(jobs.info)],
-  ['job stop (forced) p50 / p99', ({ jobs }) => jobs && pair(jobs.stop)],
-  ['job start p50 / p99', ({ jobs }) => jobs && pair(jobs.start)],
-  ['first job on a host p50 / p99', ({ jobs }) => jobs && pair(jobs.first)],
-  ['jobs that failed', ({ jobs }) => jobs && String(jobs.failed)],
-  [
-    'half dead: freshness p99 of the others',
-    ({ halfDead }) => halfDead && seconds(halfDead.freshness.all.p99),
-  ],
-  [
-    'half dead: freshness max of the others',
-    ({ halfDead }) => halfDead && seconds(halfDead.freshness.all.max),
-  ],
-  ['half dead: collector CPU, of a core', ({ halfDead }) => halfDead && percent(halfDead.cpu.service)],
-  [
-    'all back at once: all fresh after',
-    (size) => ('allBackMs' in size ? untilText(size.allBackMs) : undefined),
-  ],
-  ['simulated fleet CPU, of a core', ({ steady }) => steady && percent(steady.cpu.sim)],
-  ['others on the machine, of a core', ({ steady }) => steady && percent(steady.cpu.others)],
-  ['taken by the hypervisor, of a core', ({ steady }) => steady && percent(steady.cpu.stolen)],
-  ['collector CPU / simulated fleet CPU', ({ steady }) => steady && fleetsCpu(steady.cpu)],
+  ['cold start: all fresh after', seconds, ({ coldMs }) => coldMs],
+  ['freshness p50', seconds, ({ steady }) => steady?.freshness.all.p50],
+  ['freshness p99', seconds, ({ steady }) => steady?.freshness.all.p99],
+  ['freshness max', seconds, ({ steady }) => steady?.freshness.all.max],
+  ['collector CPU, of a core', percent, ({ steady }) => steady?.cpu.service],
+  ['collector RSS, most', mib, ({ steady }) => steady?.residentBytes.service],
+  ['event-loop delay p50', millis, ({ steady }) => steady?.loop.p50Ms],
+  ['event-loop delay p99', millis, ({ steady }) => steady?.loop.p99Ms],
+  ['event-loop delay max', millis, ({ steady }) => steady?.loop.maxMs],
+  ['store CPU, of a core', percent, ({ steady }) => steady?.cpu.store],
+  ['store RSS, most', mib, ({ steady }) => steady?.residentBytes.store],
+  ['page of a host p50', millis, ({ steady }) => steady?.hostPage.ms.p50],
+  ['page of a host p99', millis, ({ steady }) => steady?.hostPage.ms.p99],
+  ['pages of hosts not served', count, ({ steady }) => steady?.hostPage.failed],
+  ['page of the fleet', seconds, ({ fleetPage }) => fleetPage?.ms],
+  ['page of the fleet, compressed', mib, ({ fleetPage }) => fleetPage?.bytes],
+  ['polls that did not go well', count, ({ steady }) => steady?.pollsNotOk],
+  ['connections that failed', count, ({ steady }) => steady && failuresOf(steady.connectFailures)],
+  ['job info p50 / p99', wholeMillis, ({ jobs }) => jobs && pair(jobs.info)],
+  ['job stop (forced) p50 / p99', wholeMillis, ({ jobs }) => jobs && pair(jobs.stop)],
+  ['job start p50 / p99', wholeMillis, ({ jobs }) => jobs && pair(jobs.start)],
+  ['first job on a host p50 / p99', wholeMillis, ({ jobs }) => jobs && pair(jobs.first)],
+  ['jobs that failed', count, ({ jobs }) => jobs?.failed],
+  ['half dead: freshness p99 of the others', seconds, ({ halfDead }) => halfDead?.freshness.all.p99],
+  ['half dead: freshness max of the others', seconds, ({ halfDead }) => halfDead?.freshness.all.max],
+  ['half dead: collector CPU, of a core', percent, ({ halfDead }) => halfDead?.cpu.service],
+  ['all back at once: all fresh after', seconds, ({ allBackMs }) => allBackMs],
+  ['simulated fleet CPU, of a core', percent, ({ steady }) => steady?.cpu.sim],
+  ['others on the machine, of a core', percent, ({ steady }) => steady?.cpu.others],
+  ['taken by the hypervisor, of a core', percent, ({ steady }) => steady?.cpu.stolen],
+  ['collector CPU / simulated fleet CPU', ratio, ({ steady }) => steady && fleetsCpu(steady.cpu)],
 ];
 
 const failuresOf = (byCode: Record<string, number>) => Object.values(byCode).reduce((a, b) => a + b, 0);
 /** Tells runs on unlike machines apart from unlike code. */
-const fleetsCpu = ({ service, sim }: { service: number; sim: number }) => (service / sim).toFixed(2);
-const untilText = (ms: number | undefined) => (ms === undefined ? 'never' : seconds(ms));
-const pair = ({ p50, p99 }: Quantiles) => `${p50.toFixed(0)} / ${p99.toFixed(0)} ms`;
+const fleetsCpu = ({ service, sim }: { service: number; sim: number }) => service / sim;
+const pair = ({ p50, p99 }: Quantiles) => [p50, p99] as const;
 
-function fleetPageText(size: SizeFigures): string | undefined {
-  if (!('fleetPage' in size)) return undefined;
-  return size.fleetPage ? `${seconds(size.fleetPage.ms)}, ${mib(size.fleetPage.bytes)}` : 'not in 60 s';
-}
+/** `never`: nothing came in the time that there was. */
+const bare = (value: number, { of, digits }: Unit) =>
+  Number.isFinite(value) ? (value / of).toFixed(digits) : 'never';
+const written = (value: number, unit: Unit) =>
+  Number.isFinite(value) ? bare(value, unit) + unit.name : bare(value, unit);
 
 const sizesOf = (sizes: readonly SizeFigures[]) =>
   sizes.map(({ hosts }) => `${hosts.toLocaleString('en')} hosts`);
 
-export function figuresTable(sizes: readonly SizeFigures[]): string {
+export function figuresTable(sizes: readonly Runs[]): string {
   const body = rows
-    .map(([what, figure]) => [what, ...sizes.map((size) => figure(size))])
+    .map(([what, unit, figure]) => [what, ...sizes.map(({ all }) => cell(all.map(figure), unit))])
     .filter(([, ...figures]) => figures.some((text) => text !== undefined));
-  return table(['', ...sizesOf(sizes)], body);
+  return table(['', ...sizesOf(sizes.map((runs) => runs.median))], body);
+}
+
+/** Median (least–most) where runs differ. */
+function cell(figures: readonly (Figure | undefined)[], unit: Unit): string | undefined {
+  const [first, ...others] = figures
+    .filter((figure) => figure !== undefined)
+    .map((figure) => [figure].flat());
+  if (!first) return undefined;
+  const columns = first.map((value, at) => [value, ...others.map((other) => other[at] ?? value)]);
+  const medians = columns.map(median);
+  const text =
+    columns.length === 1
+      ? written(medians[0] ?? 0, unit)
+      : medians.map((value) => bare(value, unit)).join(' / ') + unit.name;
+  const ranges = columns.map((values) =>
+    [...new Set([Math.min(...values), Math.max(...values)].map((value) => bare(value, unit)))].join('–'),
+  );
+  return ranges.some((range) => range.includes('–')) ? `${text} (${ranges.join(' / ')})` : text;
 }
 
 /** What a host costs at each size, and what each further one costs from the size before. */
@@ -78,18 +98,17 @@ export function growthTable(all: readonly SizeFigures[], intervalMs: number): st
   const sizes = all.filter(({ steady }) => steady).sort((a, b) => a.hosts - b.hosts);
   const cpuMs = ({ steady }: SizeFigures) => (steady?.cpu.service ?? 0) * intervalMs;
   const bytes = ({ steady }: SizeFigures) => steady?.residentBytes.service ?? 0;
-  const further = (figure: (size: SizeFigures) => number, text: (value: number) => string) =>
+  const further = (figure: (size: SizeFigures) => number, unit: Unit) =>
     sizes.map((size, at) => {
       const before = sizes[at - 1];
-      return before && text((figure(size) - figure(before)) / (size.hosts - before.hosts));
+      return before && written((figure(size) - figure(before)) / (size.hosts - before.hosts), unit);
     });
-  const kib = (value: number) => `${(value / 1024).toFixed(0)} KiB`;
-  const ms = (value: number) => `${value.toFixed(2)} ms`;
+  const cpuUnit: Unit = { ...millis, digits: 2 };
   return table(
     ['What a host costs', ...sizesOf(sizes)],
     [
-      ['CPU in a round', ...sizes.map((size) => ms(cpuMs(size) / size.hosts))],
-      ['CPU in a round, each further host', ...further(cpuMs, ms)],
+      ['CPU in a round', ...sizes.map((size) => written(cpuMs(size) / size.hosts, cpuUnit))],
+      ['CPU in a round, each further host', ...further(cpuMs, cpuUnit)],
       ['memory, each further host', ...further(bytes, kib)],
     ],
   );
@@ -101,7 +120,7 @@ export function partsTable(sizes: readonly SizeFigures[]): string {
     what,
     ...sizes.map((size) => {
       const share = figure(size);
-      return share === undefined ? undefined : percent(share);
+      return share === undefined ? undefined : written(share, percent);
     }),
   ];
   return table(
@@ -123,7 +142,7 @@ export function verdictTable(verdicts: readonly Verdict[]): string {
 
 export function topFunctions({ profile, hosts }: SizeFigures): string {
   const lines = (profile?.top ?? []).map(
-    ({ what, share, part }) => `  ${percent(share).padStart(7)}  ${part.padEnd(26)} ${what}`,
+    ({ what, share, part }) => `  ${written(share, percent).padStart(7)}  ${part.padEnd(26)} ${what}`,
   );
   return [`Self time, of a core, ${hosts} hosts (${profile?.file}):`, ...lines].join('\n');
 }

@@ -2,8 +2,10 @@
 import { describe, expect, it } from 'vitest';
 import { judge } from '../../../bench/scale/bounds.js';
 import type { SizeFigures } from '../../../bench/scale/cases.js';
+import { ofRuns } from '../../../bench/scale/median.js';
 import { readOptions } from '../../../bench/scale/options.js';
 import { cpuParts } from '../../../bench/scale/parts.js';
+import { figuresTable } from '../../../bench/scale/report.js';
 import { quantiles, type WindowFigures } from '../../../bench/scale/window.js';
 
 const frame = (functionName: string, url = '') => ({ functionName, url, lineNumber: 0 });
@@ -70,7 +72,7 @@ describe('bounds', () => {
         coldMs: 1,
         steady: steady(17_001, 0.59),
         halfDead: steady(18_800, 0.1),
-        allBackMs: undefined,
+        allBackMs: Number.POSITIVE_INFINITY,
       },
     ];
     expect(missed(sizes)).toEqual([
@@ -79,6 +81,33 @@ describe('bounds', () => {
       ['1000 hosts: all back at once: fresh within 60 s', 'never'],
       ['CPU a host from 100 to 1000 hosts: grows by at most 15 %', '18.0 %'],
     ]);
+  });
+
+  it('are judged by the medians of several runs, and told with the least and the most', () => {
+    const run = (p99Ms: number, allBackMs: number, failures = {}): SizeFigures => ({
+      hosts: 1_000,
+      coldMs: p99Ms * 2,
+      steady: { ...steady(p99Ms, 0.5), connectFailures: failures },
+      profile: { file: `of-${p99Ms}`, cpu: 0.6, otherThreads: 0.1, parts: new Map([['gc', 0.1]]), top: [] },
+      allBackMs,
+    });
+    const never = Number.POSITIVE_INFINITY;
+    const runs = ofRuns([run(16_000, never, { HOST_DOWN: 3 }), run(19_000, 50_000), run(16_500, 55_000)]);
+    expect(runs.median).toMatchObject({
+      coldMs: 33_000,
+      allBackMs: 55_000,
+      steady: { freshness: { all: { p99: 16_500 } }, connectFailures: { HOST_DOWN: 0 } },
+      profile: { file: 'of-16000', parts: new Map([['gc', 0.1]]) },
+    });
+    expect(missed([runs.median])).toEqual([]);
+    const lines = figuresTable([runs])
+      .split('\n')
+      .map((line) => line.replace(/ +/g, ' '));
+    expect(lines).toContain('| freshness p99 | 16.50 s (16.00–19.00) |');
+    expect(lines).toContain('| connections that failed | 0 (0–3) |');
+    expect(lines).toContain('| all back at once: all fresh after | 55.00 s (50.00–never) |');
+    expect(lines).toContain('| collector CPU, of a core | 50.0 % |');
+    expect(lines.join()).not.toContain('half dead');
   });
 
   it('are not judged for fleets beyond 1,000 hosts', () => {
