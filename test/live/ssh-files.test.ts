@@ -1,6 +1,15 @@
 // Files over the SFTP of a real sshd, with the polling key confined to reading.
 import { spawn } from 'node:child_process';
-import { readdirSync, readFileSync, statfsSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statfsSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { confined, confinedJobs, connect, dir, failure, socketPath, sshd } from '../support/ssh-fixture.js';
@@ -135,6 +144,8 @@ describe('files over SFTP', () => {
     }
     expect((await failure(files.read(pipe))).message).toContain('not tried');
     expect(connection.closedWith).toBeUndefined();
+    // A writer lets both go; waiting for one they would outlive the sshd.
+    closeSync(openSync(pipe, constants.O_WRONLY | constants.O_NONBLOCK));
   });
 
   it('says so when there is no SFTP', async () => {
