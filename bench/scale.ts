@@ -31,8 +31,8 @@ async function main(): Promise<number> {
   const runs: SizeFigures[] = [];
   try {
     // Size after size in each run, so that a machine that slows down meets all of them.
-    for (let run = 0; run < options.runs; run++)
-      for (const hosts of options.hosts) runs.push(await runSize(hosts, options, say, stop.signal));
+    for (let run = 1; run <= options.runs; run++)
+      for (const hosts of options.hosts) runs.push(await runSize({ hosts, run }, options, say, stop.signal));
   } catch (error) {
     // A size that broke leaves the figures of those before it.
     if (!stop.signal.aborted) say(String(error instanceof Error ? error.stack : error));

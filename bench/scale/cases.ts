@@ -30,6 +30,7 @@ export type Say = (line: string) => void;
 
 type Surroundings = {
   options: ScaleOptions;
+  run: number;
   window: Omit<WindowOptions, 'forMs'>;
   say: Say;
 };
@@ -43,8 +44,9 @@ const halfDeadMsMax = 120_000;
 /** Long enough for most reconnections to have backed off to their longest pause. */
 const allDownMs = 120_000;
 
+/** `run`: which one of this size, from 1. */
 export async function runSize(
-  hosts: number,
+  { hosts, run }: { hosts: number; run: number },
   options: ScaleOptions,
   say: Say,
   signal: AbortSignal,
@@ -56,7 +58,7 @@ export async function runSize(
     signal.throwIfAborted();
     await using service = new ServiceProcess(sim.inventoryFile, join(dir, 'data'), intervalMs);
     const window = { sim, service, intervalMs, scrapeMs, signal, hosts: sim.names };
-    const around: Surroundings = { options, window, say: (line) => say(`${hosts} hosts: ${line}`) };
+    const around: Surroundings = { options, run, window, say: (line) => say(`${hosts} hosts: ${line}`) };
     await service.started();
     const coldMs = await untilFresh(around, service.startedMs);
     const figures: SizeFigures = { hosts, coldMs };
@@ -70,7 +72,7 @@ export async function runSize(
   }
 }
 
-async function steady({ options, window, say }: Surroundings, figures: SizeFigures): Promise<void> {
+async function steady({ options, run, window, say }: Surroundings, figures: SizeFigures): Promise<void> {
   const { service, intervalMs, signal } = window;
   const { windowMs, cases, out } = options;
   await delay(settleRounds * intervalMs, undefined, { signal });
@@ -78,7 +80,8 @@ async function steady({ options, window, say }: Surroundings, figures: SizeFigur
   figures.steady = await measureWindow({ ...window, forMs: windowMs });
   if (!cases.has('steady')) return;
   say('taking a CPU profile');
-  const file = join(out, `scale-${figures.hosts}.cpuprofile`);
+  // One for each run: the table of functions names the first one's.
+  const file = join(out, `scale-${figures.hosts}${run > 1 ? `-${run}` : ''}.cpuprofile`);
   figures.profile = await takeProfile({ ...window, forMs: Math.min(windowMs, profileMsMax) }, file);
   const scraper = new Scraper(service.url);
   figures.fleetPage = await scraper.page('/metrics').catch(() => notServed);

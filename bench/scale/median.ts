@@ -8,26 +8,18 @@ export type Runs = { all: readonly SizeFigures[]; median: SizeFigures };
 
 /** `all`: one at least, all of the same size and cases. */
 export function ofRuns(all: readonly SizeFigures[]): Runs {
-  return { all, median: folded(all, median) as SizeFigures };
+  return { all, median: folded(all) as SizeFigures };
 }
 
-function folded(values: readonly unknown[], by: (numbers: readonly number[]) => number): unknown {
+function folded(values: readonly unknown[]): unknown {
   const first = values.find((value) => value !== undefined);
-  if (typeof first === 'number') return by(values.map((value) => (value as number | undefined) ?? 0));
+  if (typeof first === 'number') return median(values.map((value) => (value as number | undefined) ?? 0));
   if (first instanceof Map) {
     const maps = values.map((value) => Object.fromEntries((value as Map<string, number> | undefined) ?? []));
-    return new Map(Object.entries(folded(maps, by) as Record<string, number>));
+    return new Map(Object.entries(folded(maps) as Record<string, number>));
   }
   if (typeof first !== 'object' || first === null || Array.isArray(first)) return first;
   const objects = values.map((value) => (value ?? {}) as Record<string, unknown>);
   const keys = new Set(objects.flatMap((object) => Object.keys(object)));
-  return Object.fromEntries(
-    [...keys].map((key) => [
-      key,
-      folded(
-        objects.map((object) => object[key]),
-        by,
-      ),
-    ]),
-  );
+  return Object.fromEntries([...keys].map((key) => [key, folded(objects.map((object) => object[key]))]));
 }

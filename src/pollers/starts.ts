@@ -56,8 +56,7 @@ export const startsPoller: Poller<StartsSample> = {
     };
     const needsBoot = !changed || !domains.every(isKnown);
     const bootedAtMs = (needsBoot && (await bootTimeMs(readers.files(), signal))) || before?.bootedAtMs;
-    const last = before ?? previous;
-    const processes = processesOf(last, bootedAtMs);
+    const processes = processesOf(before ?? previous, bootedAtMs);
     const find = async (domain: DomainRef): Promise<VmStart> => {
       const { uuid, id } = domain;
       const vm = known.get(uuid);
